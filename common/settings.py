@@ -1,0 +1,196 @@
+"""Every knob of GEMS: name, default, unit and a sentence; read once from the environment (`GEMS_*`)."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.errors import ConfigError
+from common.timeframes import TIMEFRAMES_S, duration_s
+
+NameList = Annotated[tuple[str, ...], NoDecode]
+SYMBOL_PATTERN = re.compile(r"[A-Z0-9:._-]{1,40}")
+
+
+class Settings(BaseSettings):
+    """One frozen object for all processes; a list is written with commas (`GEMS_SYMBOLS=BTCUSDT,ETHUSDT`)."""
+
+    model_config = SettingsConfigDict(env_prefix="GEMS_", frozen=True, extra="ignore", env_file=None)
+
+    database_url: str = Field("", description="PostgreSQL to use, a libpq URL; empty: the embedded one.")
+    redis_url: str = Field("", description="Redis to use, a URL with its database number; empty: the embedded one.")
+    data_dir: Path = Field(Path("var"), description="Where an instance keeps its servers' files, spool, uploads and logs.")
+    host: str = Field("127.0.0.1", description="Address the web listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port the web listens on.")
+
+    feed: Literal["sim", "binance"] = Field("sim", description="Where live trades come from: the simulated exchange or Binance.")
+    feed_kind: Literal["trade", "aggTrade"] = Field("trade", description="Binance stream to subscribe to; its ids become the symbol's ids.")
+    symbols: NameList = Field(("BTCUSDT", "ETHUSDT", "SOLUSDT"), description="Symbols to subscribe to, as the venue spells them.")
+    pairs: NameList = Field(("BTCUSDT_ETHUSDT",), description="Pairs to follow, each Y_X: Y is regressed on X.")
+    timeframes: NameList = Field(("1s", "1m", "5m"), description="Bars to build, of 1s 5s 15s 30s 1m 3m 5m 15m 30m 1h 4h 1d.")
+    window: int = Field(60, ge=3, le=10_000, description="Bars in the rolling window of a pair.")
+    history: str = Field("10m", description="How far back the first start fetches trades by REST (30s, 10m, 6h; 0: not at all).")
+    earliest: datetime = Field(datetime(2009, 1, 1, tzinfo=UTC), description="Trades stamped before this are refused (ISO 8601).")
+
+    binance_ws_url: str = Field("", description="WebSocket base without a path; empty: the feed's own.")
+    binance_rest_url: str = Field("", description="REST base without a path; empty: the feed's own.")
+    connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
+    stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
+    spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
+
+    sim_port: int = Field(0, ge=0, le=65535, description="Port of the simulated exchange; 0: the web's port + 1.")
+    sim_rate: float = Field(30.0, ge=0.1, le=200_000, description="Trades a second the simulated exchange makes, all symbols together.")
+    sim_seed: int = Field(1, description="Seed of the simulated exchange's prices.")
+    sim_play: str = Field("", description="Binance archive file the simulated exchange plays instead of random walks.")
+    sim_speed: str = Field("1", description="Speed of the played file: 1 is as recorded, 60 is a minute a second, max.")
+
+    batch_rows: int = Field(1000, ge=1, le=10_000, description="Trades in one stream entry at most.")
+    linger_ms: float = Field(5.0, ge=0, le=1000, description="Milliseconds a trade waits for its entry to fill.")
+    shards: int = Field(1, ge=1, le=64, description="Streams the symbols are spread over; 1 is the stream `trades`.")
+    writers: int = Field(2, ge=1, le=8, description="Worker processes that store ticks.")
+    commit_rows: int = Field(20_000, ge=1, le=500_000, description="Rows a worker stores in one transaction at most.")
+    claim_after_s: float = Field(60.0, ge=1, description="Seconds after which a dead worker's entries are taken over.")
+    redis_max_mb: int = Field(2048, ge=64, description="`maxmemory` of the embedded Redis, in megabytes.")
+    stream_high_mb: int = Field(1024, ge=16, description="Redis memory past which the stream is trimmed without waiting for bars.")
+
+    lateness_ms: int = Field(500, ge=0, le=3_600_000, description="Event time a bar waits for trades out of order, in milliseconds.")
+    live_per_s: float = Field(10.0, gt=0, le=100, description="Updates of an open bar a second, for each symbol.")
+    stale_leg_s: int = Field(300, ge=1, description="Seconds a leg without a bar carries its last close.")
+    coint_every_bars: int = Field(30, ge=1, description="Bars between two Engle-Granger tests of a pair.")
+
+    tick_retention_days: int = Field(0, ge=0, description="Days of ticks kept; 0: all.")
+    bar_retention_days: int = Field(0, ge=0, description="Days of bars and pair rows kept; 0: all.")
+    upload_max_mb: int = Field(2048, ge=1, description="Largest file `upload/` takes, in megabytes.")
+    web_threads: int = Field(64, ge=4, le=1024, description="Threads of the web; live streams take one each.")
+    sse_clients: int = Field(32, ge=1, le=1000, description="Live streams served at once; past it 503.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What the log shows.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> "Settings":
+        """Read `GEMS_*` from `environ` (default: this process's), overridden by `given`.
+
+        Raises:
+            ConfigError: every bad or unknown `GEMS_*` setting at once, by name.
+        """
+        environ = os.environ if environ is None else environ
+        found = {name.lower()[5:]: text for name, text in environ.items() if name.startswith("GEMS_")}
+        unknown = [f"GEMS_{name.upper()} is not a setting" for name in sorted(found) if name not in cls.model_fields]
+        try:
+            settings = cls.model_validate({**found, **given})
+        except ValidationError as exc:
+            raise ConfigError("; ".join([*map(_sentence, exc.errors()), *unknown])) from exc
+        if unknown:
+            raise ConfigError("; ".join(unknown))
+        return settings
+
+    def to_env(self) -> dict[str, str]:
+        """Every setting as the environment variable that would give it again."""
+        return {f"GEMS_{name.upper()}": _as_text(getattr(self, name)) for name in type(self).model_fields}
+
+    @field_validator("symbols", "pairs", "timeframes", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("symbols")
+    @classmethod
+    def _known_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if not SYMBOL_PATTERN.fullmatch(symbol):
+                raise ValueError(f"{symbol!r} is not a symbol (upper case, at most 40 of A-Z 0-9 : . _ -)")
+        return value
+
+    @field_validator("timeframes")
+    @classmethod
+    def _known_timeframes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for timeframe in value:
+            if timeframe not in TIMEFRAMES_S:
+                raise ValueError(f"{timeframe!r} is not one of {' '.join(TIMEFRAMES_S)}")
+        if not value:
+            raise ValueError("at least one timeframe is needed")
+        return tuple(sorted(set(value), key=TIMEFRAMES_S.__getitem__))
+
+    @field_validator("history")
+    @classmethod
+    def _a_duration(cls, value: str) -> str:
+        duration_s(value)
+        return value
+
+    @field_validator("sim_speed")
+    @classmethod
+    def _a_speed(cls, value: str) -> str:
+        if value != "max" and not float(value) > 0:
+            raise ValueError("must be a number above 0, or max")
+        return value
+
+    @field_validator("earliest")
+    @classmethod
+    def _aware(cls, value: datetime) -> datetime:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs_of_symbols(cls, value: tuple[str, ...], found: ValidationInfo) -> tuple[str, ...]:
+        symbols = found.data.get("symbols")
+        for pair in value if symbols is not None else ():
+            if pair_legs(pair, symbols) is None:
+                raise ValueError(f"{pair!r} is not Y_X of two different GEMS_SYMBOLS ({', '.join(symbols)})")
+        return value
+
+    @property
+    def earliest_us(self) -> int:
+        """`earliest` in microseconds since 1970."""
+        return int(self.earliest.timestamp()) * 1_000_000
+
+    @property
+    def history_s(self) -> int:
+        """`history` in seconds."""
+        return duration_s(self.history)
+
+    @property
+    def sim_listen_port(self) -> int:
+        """Where the simulated exchange listens."""
+        return self.sim_port or self.port + 1
+
+    @property
+    def ws_url(self) -> str:
+        """WebSocket base of the feed, without a path."""
+        own = {"sim": f"ws://127.0.0.1:{self.sim_listen_port}", "binance": "wss://stream.binance.com:9443"}
+        return (self.binance_ws_url or own[self.feed]).rstrip("/")
+
+    @property
+    def rest_url(self) -> str:
+        """REST base of the feed, without a path."""
+        own = {"sim": f"http://127.0.0.1:{self.sim_listen_port}", "binance": "https://api.binance.com"}
+        return (self.binance_rest_url or own[self.feed]).rstrip("/")
+
+
+def pair_legs(pair: str, symbols: tuple[str, ...] | frozenset[str]) -> tuple[str, str] | None:
+    """The legs (y, x) of a pair name `Y_X`, or None if no split gives two different known symbols.
+
+    >>> pair_legs("A_B_C", ("A", "B_C"))
+    ('A', 'B_C')
+    """
+    cuts = [at for at, char in enumerate(pair) if char == "_"]
+    for at in cuts:
+        y, x = pair[:at], pair[at + 1 :]
+        if y in symbols and x in symbols and y != x:
+            return y, x
+    return None
+
+
+def _sentence(error: Any) -> str:
+    name = "GEMS_" + "_".join(str(part) for part in error["loc"]).upper() + ": " if error["loc"] else ""
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}{message}" + (f", was {error['input']!r}" if error["loc"] else "")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
