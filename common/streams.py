@@ -1,0 +1,85 @@
+"""The Redis streams.
+
+`trades` (`trades{m0}` ... with several shards): every trade's way in, micro-batches of rows; consumer group `writers`.
+`live`: what has just happened, for the web's SSE; fields `event` and `data` (one line of JSON).
+`health:<process>`: a hash of facts that the process last told about itself, gone 30 s after its last word.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from common.settings import Settings
+
+GROUP = "writers"
+LIVE = "live"
+ENTRY_VERSION = b"1"
+
+#: Faults of Redis that pass: away, loading, full, failing over. Anything else is a bug.
+TRANSIENT = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError, redis.OutOfMemoryError, OSError)
+
+
+class EntryId(NamedTuple):
+    """A position in a stream; compared as numbers (as text, 1-10 would come before 1-9)."""
+
+    ms: int
+    seq: int
+
+    @classmethod
+    def parse(cls, text: bytes | str) -> "EntryId":
+        """Of `1700000000000-3`."""
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        return cls(int(ms), int(seq or 0))
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    def before(self) -> "EntryId":
+        """The largest possible id below this one."""
+        return EntryId(self.ms, self.seq - 1) if self.seq else EntryId(max(0, self.ms - 1), 2**64 - 1)
+
+
+START = EntryId(0, 0)
+
+
+class Entry(NamedTuple):
+    """A stream entry: a micro-batch of rows."""
+
+    id: EntryId
+    src: str
+    rows: bytes
+
+
+def connect_redis(settings: Settings, **options: Any) -> redis.Redis:
+    """A client that answers bytes. Retries are the caller's business: it knows what may be sent twice."""
+    options = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 0, **options}
+    return redis.Redis.from_url(settings.redis_url, retry=Retry(NoBackoff(), 0), **options)
+
+
+def stream_names(settings: Settings) -> list[str]:
+    """All streams of trades, by shard."""
+    return ["trades"] if settings.shards == 1 else [f"trades{{m{shard}}}" for shard in range(settings.shards)]
+
+
+def shard_of(symbol: str, shards: int) -> int:
+    """Which shard a symbol's trades always go to."""
+    return zlib.crc32(symbol.encode()) % shards if shards > 1 else 0
+
+
+def append(client: "redis.Redis | redis.client.Pipeline", stream: str, src: str, rows: str, count: int) -> Any:
+    """Add an entry of `count` rows from one source; answers its id (in a pipeline, later)."""
+    return client.xadd(stream, {"v": ENTRY_VERSION, "n": count, "src": src, "rows": rows})
+
+
+def to_entry(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
+    """An entry as redis-py answers it; a deleted one has no fields and so no rows."""
+    fields = fields or {}
+    return Entry(EntryId.parse(raw_id), fields.get(b"src", b"").decode("utf-8", "replace"), fields.get(b"rows", b""))
+
+
+def server_identity(client: redis.Redis) -> str:
+    """The server's `run_id`: it changes at every start, also after a failover."""
+    return str(client.info("server")["run_id"])
