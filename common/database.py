@@ -27,8 +27,10 @@ def connect_database(settings: Settings, name: str = "gems", autocommit: bool = 
         psycopg2.OperationalError: the server is away (`transient` says True of it).
     """
     options = "-c timezone=UTC -c lock_timeout=30s"
-    keep = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 5}
-    connection = psycopg2.connect(settings.database_url, application_name=name, options=options, **keep)
+    connection: Connection = psycopg2.connect(
+        settings.database_url, application_name=name, options=options, connect_timeout=5,
+        keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
+    )  # fmt: skip
     connection.autocommit = autocommit
     return connection
 

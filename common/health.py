@@ -23,6 +23,6 @@ class Heartbeat:
         """Replace the facts of this process; `at` is the time of telling, epoch seconds."""
         self._next_s = time.monotonic() + EVERY_S
         pipe = self._client.pipeline(transaction=False)
-        pipe.hset(self._key, mapping={**facts, "at": round(time.time(), 3)})
+        pipe.hset(self._key, items=[part for fact in {**facts, "at": round(time.time(), 3)}.items() for part in fact])
         pipe.expire(self._key, KEEP_S)
         pipe.execute()

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port the web listens on.")
 
     feed: Literal["sim", "binance"] = Field("sim", description="Where live trades come from: the simulated exchange or Binance.")
-    feed_kind: Literal["trade", "aggTrade"] = Field("trade", description="Binance stream to subscribe to; its ids become the symbol's ids.")
+    feed_kind: Literal["trade", "aggTrade"] = Field("trade", description="Binance stream to subscribe to; its ids count.")
     symbols: NameList = Field(("BTCUSDT", "ETHUSDT", "SOLUSDT"), description="Symbols to subscribe to, as the venue spells them.")
     pairs: NameList = Field(("BTCUSDT_ETHUSDT",), description="Pairs to follow, each Y_X: Y is regressed on X.")
     timeframes: NameList = Field(("1s", "1m", "5m"), description="Bars to build, of 1s 5s 15s 30s 1m 3m 5m 15m 30m 1h 4h 1d.")
@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
 
     sim_port: int = Field(0, ge=0, le=65535, description="Port of the simulated exchange; 0: the web's port + 1.")
-    sim_rate: float = Field(30.0, ge=0.1, le=200_000, description="Trades a second the simulated exchange makes, all symbols together.")
+    sim_rate: float = Field(30.0, ge=0.1, le=200_000, description="Trades a second of the simulated exchange, all symbols.")
     sim_seed: int = Field(1, description="Seed of the simulated exchange's prices.")
     sim_play: str = Field("", description="Binance archive file the simulated exchange plays instead of random walks.")
     sim_speed: str = Field("1", description="Speed of the played file: 1 is as recorded, 60 is a minute a second, max.")
@@ -56,9 +56,9 @@ class Settings(BaseSettings):
     commit_rows: int = Field(20_000, ge=1, le=500_000, description="Rows a worker stores in one transaction at most.")
     claim_after_s: float = Field(60.0, ge=1, description="Seconds after which a dead worker's entries are taken over.")
     redis_max_mb: int = Field(2048, ge=64, description="`maxmemory` of the embedded Redis, in megabytes.")
-    stream_high_mb: int = Field(1024, ge=16, description="Redis memory past which the stream is trimmed without waiting for bars.")
+    stream_high_mb: int = Field(1024, ge=16, description="Redis memory past which trimming waits for ticks alone.")
 
-    lateness_ms: int = Field(500, ge=0, le=3_600_000, description="Event time a bar waits for trades out of order, in milliseconds.")
+    lateness_ms: int = Field(500, ge=0, le=3_600_000, description="Event time a bar waits for trades out of order.")
     live_per_s: float = Field(10.0, gt=0, le=100, description="Updates of an open bar a second, for each symbol.")
     stale_leg_s: int = Field(300, ge=1, description="Seconds a leg without a bar carries its last close.")
     coint_every_bars: int = Field(30, ge=1, description="Bars between two Engle-Granger tests of a pair.")
@@ -136,8 +136,9 @@ class Settings(BaseSettings):
     @field_validator("pairs")
     @classmethod
     def _pairs_of_symbols(cls, value: tuple[str, ...], found: ValidationInfo) -> tuple[str, ...]:
-        symbols = found.data.get("symbols")
+        symbols: tuple[str, ...] | None = found.data.get("symbols")
         for pair in value if symbols is not None else ():
+            assert symbols is not None
             if pair_legs(pair, symbols) is None:
                 raise ValueError(f"{pair!r} is not Y_X of two different GEMS_SYMBOLS ({', '.join(symbols)})")
         return value

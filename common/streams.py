@@ -19,7 +19,9 @@ LIVE = "live"
 ENTRY_VERSION = b"1"
 
 #: Faults of Redis that pass: away, loading, full, failing over. Anything else is a bug.
-TRANSIENT = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError, redis.OutOfMemoryError, OSError)
+TRANSIENT = (
+    redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError, redis.OutOfMemoryError, OSError,
+)  # fmt: skip
 
 
 class EntryId(NamedTuple):

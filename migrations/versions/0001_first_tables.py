@@ -137,7 +137,7 @@ CREATE TABLE writer_positions (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (worker, stream)
 );
-COMMENT ON TABLE writer_positions IS 'Last entry each worker committed, and its counters (one row a worker, so that counting is free)';
+COMMENT ON TABLE writer_positions IS 'Last entry each worker committed, and its counters';
 CREATE TABLE checkpoints (
     shard integer PRIMARY KEY,
     token bigint NOT NULL,
@@ -163,7 +163,7 @@ CREATE TABLE dirty_ranges (
     reason text NOT NULL,
     marked_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE dirty_ranges IS 'Stamps [first_us, last_us] whose closed bars must be rebuilt once the writers have passed the entry';
+COMMENT ON TABLE dirty_ranges IS 'Closed bars over stamps [first_us, last_us] to rebuild once the writers have passed the entry';
 CREATE TABLE dead_letters (
     id bigserial PRIMARY KEY,
     stream text NOT NULL,
