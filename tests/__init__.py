@@ -1,0 +1,1 @@
+"""Tests: unit (mirrors the tree), properties, contracts, processes, web, ops; against real servers only."""

@@ -1,0 +1,70 @@
+"""Fixtures for all: `settings` with a fresh database and an empty Redis, `database` and `redis_client` on them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from psycopg2.extensions import connection as Connection
+
+from common.database import connect_database
+from common.settings import Settings
+from common.streams import connect_redis
+from ops.embedded import PrivateServers
+from tests.servers import FreshDatabases, private_servers
+
+for _name in [name for name in os.environ if name.startswith("GEMS_")]:
+    del os.environ[_name]  # a developer's own settings must not reach a test
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[PrivateServers]:
+    """The session's PostgreSQL and Redis. A test that kills servers takes `tests.servers.private_servers()` instead."""
+    with private_servers() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def fresh_databases(servers: PrivateServers) -> Iterator[FreshDatabases]:
+    """Where fresh, migrated databases come from."""
+    databases = FreshDatabases(servers)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def database_url(fresh_databases: FreshDatabases) -> Iterator[str]:
+    """A database of this test's own: all tables, no rows."""
+    with fresh_databases.one() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(servers: PrivateServers) -> str:
+    """The session's Redis, emptied."""
+    url = servers.redis_url()
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings for a service under test; change some with `settings.model_copy(update={...})`."""
+    return Settings.from_env({}, database_url=database_url, redis_url=redis_url, data_dir=tmp_path)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Connection]:
+    """An open session on the test's database."""
+    connection = connect_database(settings, "test")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def redis_client(settings: Settings) -> Iterator[redis.Redis]:
+    """A client of the test's Redis that answers bytes."""
+    with connect_redis(settings) as client:
+        yield client
