@@ -22,13 +22,18 @@ def iso_us(event_us: int) -> str:
     >>> iso_us(1_700_000_000_000_001)
     '2023-11-14T22:13:20.000001Z'
     """
-    second, us = divmod(event_us, 1_000_000)
-    text = _second_texts.get(second)
-    if text is None:
-        if len(_second_texts) > 4096:
-            _second_texts.clear()
-        text = _second_texts[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-    return f"{text}{us:06d}Z"
+    second = event_us // 1_000_000
+    text = _second_texts.get(second) or _second_text(second)
+    if second > 0:  # the usual case, twice as fast
+        return text + str(event_us)[-6:] + "Z"
+    return f"{text}{event_us - second * 1_000_000:06d}Z"
+
+
+def _second_text(second: int) -> str:
+    if len(_second_texts) > 4096:
+        _second_texts.clear()
+    text = _second_texts[second] = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+    return text
 
 
 def parse_iso_us(text: str) -> int:

@@ -6,6 +6,7 @@ Any rule about time uses the milliseconds of the stream entry's id, never the re
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from common.errors import InvalidTrade
 from common.settings import SYMBOL_PATTERN, Settings
@@ -16,6 +17,8 @@ AHEAD_US = 60_000_000
 MAX_ID = 2**63 - 1
 MAX_SEQ = 2**31 - 1
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_SHORT_DECIMAL = re.compile(r"(?:0|[1-9][0-9]{0,18})\.[0-9]{1,18}", re.ASCII)
+_new_trade = tuple.__new__  # a named tuple's own constructor costs as much as a decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,18 @@ def judge(trade: Trade, limits: Limits, entry_ms: int) -> Trade:
         InvalidTrade: names the field, its value and the rule.
     """
     symbol, trade_id, event_us, price, size, side, seq = trade
-    if not SYMBOL_PATTERN.fullmatch(symbol):
+    if not _is_symbol(symbol):
         raise InvalidTrade("symbol", symbol, "must be upper case, at most 40 of A-Z 0-9 : . _ -")
     if not -MAX_ID <= trade_id <= MAX_ID:
         raise InvalidTrade("trade_id", trade_id, "must fit 63 bits")
-    judge_stamp(event_us, limits, entry_ms)
+    if limits.retention_us or not limits.earliest_us <= event_us <= entry_ms * 1000 + AHEAD_US:
+        judge_stamp(event_us, limits, entry_ms)
     if side not in ("b", "s", ""):
         raise InvalidTrade("side", side, "must be b, s or empty")
     if seq is not None and not 0 <= seq <= MAX_SEQ:
         raise InvalidTrade("seq", seq, "must be from 0 to 2147483647")
-    return Trade(symbol, trade_id, event_us, plain_decimal("price", price), plain_decimal("size", size), side, seq)
+    plain = _short_decimal(price) or plain_decimal("price", price), _short_decimal(size) or plain_decimal("size", size)
+    return _new_trade(Trade, (symbol, trade_id, event_us, *plain, side, seq))
 
 
 def judge_stamp(event_us: int, limits: Limits, entry_ms: int) -> None:
@@ -81,6 +86,20 @@ def plain_decimal(field: str, text: str) -> str:
     if len(text) - ("." in text) > MAX_DIGITS:
         raise InvalidTrade(field, text, f"must have at most {MAX_DIGITS} digits")
     return text
+
+
+@lru_cache(256)
+def _is_symbol(symbol: str) -> bool:
+    return SYMBOL_PATTERN.fullmatch(symbol) is not None
+
+
+@lru_cache(16_384)
+def _short_decimal(text: str) -> str:
+    """What `plain_decimal` gives for the form that venues send; empty where that has to look. Prices repeat: remembered."""
+    if not _SHORT_DECIMAL.fullmatch(text):
+        return ""
+    plain = text.rstrip("0").rstrip(".")
+    return "" if plain == "0" else plain
 
 
 def content_id(symbol: str, event_us: int, price: str, size: str, occurrence: int) -> int:
