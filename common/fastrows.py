@@ -167,7 +167,8 @@ def _stamps(words: Array, octets: Array, start: Array, end: Array) -> Array:
     fraction = (words[start + 18] & ~_KEEP_LOW[2]) | (_ZEROS & _KEEP_LOW[2])
     _check_digits(fraction)
     second_us = _days_us(words, octets, start) + _clock_s(words[start + 11]) * 1_000_000
-    return np.add(second_us, _word_value(fraction).astype(np.int64))
+    stamps: Array = second_us + _word_value(fraction).astype(np.int64)
+    return stamps
 
 
 def _clock_s(word: Array) -> Array:

@@ -83,3 +83,20 @@ def _make_leaf(cursor: Cursor, table: str, name: str, first: date, end: date, in
         f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING COMMENTS, CHECK ({check}));{indexes}"
         f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{first}T00:00:00Z') TO ('{end}T00:00:00Z');"
     )
+
+
+def drop_leaves_before(connection: Connection, table: str, day: date) -> list[str]:
+    """Drop the leaves of a table that end at or before a UTC day; answers their names."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        old = sorted(leaf for leaf in _leaves(cursor, table) if _leaf_end(leaf) <= day)
+        for leaf in old:
+            cursor.execute(f"DROP TABLE {leaf}")
+    return old
+
+
+def _leaf_end(leaf: str) -> date:
+    stamp = leaf.rsplit("_", 1)[1]
+    if len(stamp) == 8:
+        return datetime.strptime(stamp, "%Y%m%d").replace(tzinfo=UTC).date() + timedelta(days=1)
+    return _next_month(datetime.strptime(stamp + "01", "%Y%m%d").replace(tzinfo=UTC).date())

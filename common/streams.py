@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
 def connect_redis(settings: Settings, **options: Any) -> redis.Redis:
     """A client that answers bytes. Retries are the caller's business: it knows what may be sent twice."""
-    options = {"socket_timeout": 30, "socket_connect_timeout": 5, "health_check_interval": 0, **options}
+    options = {"socket_timeout": 30, "socket_connect_timeout": 5, "protocol": 2, **options}
     return redis.Redis.from_url(settings.redis_url, retry=Retry(NoBackoff(), 0), **options)
 
 
@@ -80,6 +80,12 @@ def to_entry(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """An entry as redis-py answers it; a deleted one has no fields and so no rows."""
     fields = fields or {}
     return Entry(EntryId.parse(raw_id), fields.get(b"src", b"").decode("utf-8", "replace"), fields.get(b"rows", b""))
+
+
+def read_range(client: redis.Redis, stream: str, after: EntryId, last: EntryId, count: int) -> list[Entry]:
+    """Up to `count` entries in `(after, last]`, oldest first."""
+    found: Any = client.xrange(stream, min=f"({after}", max=str(last), count=count)
+    return [to_entry(*item) for item in found]
 
 
 def server_identity(client: redis.Redis) -> str:

@@ -1,0 +1,97 @@
+"""The group `writers` on its streams: reading in turn own pending then new, taking over, going back, trimming."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from common.log import get_logger
+from common.streams import GROUP, START, Entry, EntryId, to_entry
+
+log = get_logger(__name__)
+
+
+class WritersGroup:
+    """One worker's view of the group, on all streams."""
+
+    def __init__(self, client: redis.Redis, streams: Sequence[str], consumer: str) -> None:
+        self._client, self._streams, self._consumer = client, list(streams), consumer
+
+    def ensure(self) -> None:
+        """Create the group where it is missing, from the first entry on: what is read twice is stored once."""
+        for stream in self._streams:
+            try:
+                self._client.xgroup_create(stream, GROUP, id="0", mkstream=True)
+                log.info("created group %s on %s; it reads from the first entry", GROUP, stream)
+            except redis.ResponseError as exc:
+                if "BUSYGROUP" not in str(exc):
+                    raise
+
+    def read_new(self, count: int, block_ms: int) -> dict[str, list[Entry]]:
+        """Up to `count` entries a stream that nobody has; waits up to `block_ms` for the first."""
+        found = self._client.xreadgroup(GROUP, self._consumer, dict.fromkeys(self._streams, ">"), count=count, block=block_ms)
+        return {stream: entries for stream, entries in _by_stream(found) if entries}
+
+    def read_pending(self, stream: str, after: EntryId, count: int) -> list[Entry]:
+        """This worker's own unacknowledged entries after a position, also those that the stream no longer holds."""
+        found = self._client.xreadgroup(GROUP, self._consumer, {stream: str(after)}, count=count)
+        return next((entries for _, entries in _by_stream(found)), [])
+
+    def claim(self, stream: str, idle_ms: int, count: int) -> Iterator[list[Entry]]:
+        """Take over what other workers have left for that long; entries deleted meanwhile are lost to the stream: logged."""
+        cursor: bytes | str = "0-0"
+        while True:
+            cursor, raw, deleted = self._client.xautoclaim(stream, GROUP, self._consumer, idle_ms, cursor, count=count)
+            if deleted:
+                log.error("%d entries of %s were trimmed before they were stored; backfill must fetch them", len(deleted), stream)
+            if raw:
+                yield [to_entry(*item) for item in raw]
+            if cursor in (b"0-0", "0-0"):
+                return
+
+    def ack(self, stream: str, entries: Sequence[Entry]) -> None:
+        """These entries are committed."""
+        self._client.xack(stream, GROUP, *[str(entry.id) for entry in entries])
+
+    def go_back_if_ahead(self, stream: str, committed: dict[str, EntryId]) -> None:
+        """Read again what the group calls done and PostgreSQL does not have: it was restored from a backup.
+
+        `committed` is the last entry each worker has in PostgreSQL. In normal work the first entry after the largest of them is
+        pending with somebody, or new.
+        """
+        delivered = last_delivered(self._client, stream)
+        newest = max(committed.values(), default=START)
+        if delivered is None or delivered <= newest:
+            return
+        after: Any = self._client.xrange(stream, min=f"({newest}", max=str(delivered), count=1)
+        if not after or self._client.xpending_range(stream, GROUP, after[0][0], after[0][0], 1):
+            return
+        back_to = min(committed.values(), default=START)
+        self._client.xgroup_setid(stream, GROUP, str(back_to))
+        log.warning("PostgreSQL is behind the group on %s; reading again from %s", stream, back_to)
+
+
+def last_delivered(client: redis.Redis, stream: str) -> EntryId | None:
+    """The group's last delivered entry; None without stream or group."""
+    try:
+        groups = client.xinfo_groups(stream)
+    except redis.ResponseError:
+        return None
+    return next((EntryId.parse(group["last-delivered-id"]) for group in groups if group["name"] == GROUP.encode()), None)
+
+
+def writers_position(client: redis.Redis, stream: str) -> EntryId | None:
+    """Every entry up to here is committed; None without a group.
+
+    Read in this order: an entry delivered after the first call can only make the answer smaller.
+    """
+    delivered = last_delivered(client, stream)
+    if delivered is None:
+        return None
+    oldest = client.xpending(stream, GROUP)["min"]
+    return min(delivered, EntryId.parse(oldest).before()) if oldest else delivered
+
+
+def _by_stream(found: Any) -> Iterator[tuple[str, list[Entry]]]:
+    for stream, raw in found or ():
+        yield stream.decode(), [to_entry(*item) for item in raw]

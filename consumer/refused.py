@@ -1,0 +1,79 @@
+"""Rows that the judge accepts and PostgreSQL refuses all the same: found by halving, so that one never blocks the rest."""
+
+import io
+from dataclasses import dataclass
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor
+
+from common.codec import COLUMNS, decode_row
+from common.columns import Batch, DeadRow
+from common.database import blames_a_row
+from common.streams import EntryId
+
+COPY_STAGED = f"COPY staged ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv)"
+_MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)
+VALUES (%s, %s, %s, %s, %s, %s, 'a row was refused by PostgreSQL')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that the server refused; the aggregator has counted it."""
+
+    text: str
+    entry: int
+    row_number: int
+    reason: str
+
+    def dead_row(self) -> DeadRow:
+        """As a dead letter."""
+        return DeadRow(self.entry, self.row_number, "row", self.reason, self.text)
+
+    def mark(self, cursor: Cursor, stream: str, entry_id: EntryId) -> None:
+        """Mark its bars dirty: the aggregator counted what `raw_ticks` does not hold."""
+        trade = decode_row(self.text)
+        cursor.execute(_MARK, (trade.symbol, trade.event_us, trade.event_us, stream, entry_id.ms, entry_id.seq))
+
+
+def stage_or_refuse(cursor: Cursor, batch: Batch) -> list[Refused]:
+    """Copy the batch's rows into `staged`, all but those that can't be inserted."""
+    rows = batch.rows.split(b"\n")[:-1]
+    refused: list[Refused] = []
+    spans = [(0, len(rows))]
+    while spans:
+        start, end = spans.pop()
+        reason = _try_span(cursor, rows[start:end])
+        if reason and end - start == 1:
+            refused.append(_name_row(batch, start, rows[start].decode(), reason))
+        elif reason:
+            middle = (start + end) // 2
+            spans += [(middle, end), (start, middle)]
+    return refused
+
+
+def _try_span(cursor: Cursor, rows: list[bytes]) -> str | None:
+    """Stage and insert these rows, then keep only the staging; the server's reason if it refuses."""
+    cursor.execute("SAVEPOINT span")
+    try:
+        cursor.copy_expert(COPY_STAGED, io.BytesIO(b"\n".join(rows) + b"\n"), size=1 << 20)
+        cursor.execute("SAVEPOINT probe")
+        cursor.execute(
+            "INSERT INTO raw_ticks (symbol, trade_id, timestamp, price, size, side, seq)"
+            " SELECT symbol, trade_id, timestamp, price, size, side, seq FROM staged ON CONFLICT DO NOTHING"
+        )
+        cursor.execute("ROLLBACK TO SAVEPOINT probe")
+        return None
+    except psycopg2.Error as exc:
+        if not blames_a_row(exc):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT span")
+        return (exc.pgerror or str(exc)).splitlines()[0]
+
+
+def _name_row(batch: Batch, at: int, text: str, reason: str) -> Refused:
+    entries = batch.columns.entry
+    entry = int(entries[at])
+    dead_before = {row.row_number for row in batch.dead if row.entry == entry}
+    place = at - int(entries.searchsorted(entry))
+    numbers = (number for number in range(place + len(dead_before) + 1) if number not in dead_before)
+    return Refused(text, entry, next(number for index, number in enumerate(numbers) if index == place), reason)

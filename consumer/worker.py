@@ -1,0 +1,138 @@
+"""A writer's loop: read, judge, store, acknowledge - in this order.
+
+An outage is retried with backoff for as long as it lasts and never counts against an entry: only values that PostgreSQL refuses
+make a dead letter.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import psycopg2
+import redis
+
+from common.columns import read_entries
+from common.database import connect_database, transaction, wait_for_schema
+from common.health import Heartbeat
+from common.judge import Limits
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.settings import Settings
+from common.streams import START, TRANSIENT, Entry, EntryId, connect_redis, stream_names
+from consumer.group import WritersGroup
+from consumer.housekeeping import Housekeeping
+from consumer.store import TickStore
+
+BLOCK_MS = 200
+MAX_ENTRIES = 2_000
+OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
+
+log = get_logger(__name__)
+
+
+def work(settings: Settings, stop: Stop, number: int) -> None:
+    """Run a worker until asked to stop."""
+    connection = wait_for_schema(settings, stop, f"gems writer {number}")
+    if connection:
+        Worker(settings, stop, number, connection).run()
+
+
+class Worker:
+    """One consumer of the group, by a name that stays the same over restarts."""
+
+    def __init__(self, settings: Settings, stop: Stop, number: int, connection: psycopg2.extensions.connection) -> None:
+        self._settings, self._stop, self._number = settings, stop, number
+        self._name = f"worker-{number}"
+        self._limits = Limits.of(settings)
+        self._client = connect_redis(settings)
+        self._streams = stream_names(settings)
+        self._group = WritersGroup(self._client, self._streams, self._name)
+        self._store = TickStore(connection, self._name)
+        self._heartbeat = Heartbeat(self._client, f"writer_{number}")
+        self._housekeeping = Housekeeping(settings, self._client) if number == 0 else None
+        self._rows_per_entry = 1.0
+        self._next_claim_s = 0.0
+        self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0}
+
+    def run(self) -> None:
+        """Work until asked to stop; start over, own pending entries first, after each outage."""
+        delays = backoff_s()
+        while not self._stop.requested():
+            try:
+                self._start()
+                while not self._stop.requested():
+                    self._turn()
+                    delays = backoff_s()
+            except OUTAGES as exc:
+                delay_s = next(delays)
+                log.warning("%s; nothing is lost, trying again in %.1f s", _first_line(exc), delay_s)
+                self._stop.wait(delay_s)
+
+    def _start(self) -> None:
+        if self._store.connection.closed or not _alive(self._store.connection):
+            self._store = TickStore(connect_database(self._settings, f"gems {self._name}"), self._name)
+        self._group.ensure()
+        for stream in self._streams:
+            self._group.go_back_if_ahead(stream, _committed(self._store.connection, stream))
+            for entries in self._own_pending(stream):
+                self._store_entries(stream, entries)
+
+    def _own_pending(self, stream: str) -> Iterator[list[Entry]]:
+        after = START
+        while entries := self._group.read_pending(stream, after, self._count()):
+            yield entries
+            after = entries[-1].id
+
+    def _turn(self) -> None:
+        for stream, entries in self._group.read_new(self._count(), BLOCK_MS).items():
+            self._store_entries(stream, entries)
+        if time.monotonic() >= self._next_claim_s:
+            self._claim()
+        if self._housekeeping:
+            self._housekeeping.do_what_is_due(self._store.connection)
+        if self._heartbeat.due():
+            self._heartbeat.tell(self._facts)
+
+    def _claim(self) -> None:
+        idle_ms = int(self._settings.claim_after_s * 1000)
+        self._next_claim_s = time.monotonic() + self._settings.claim_after_s / 4
+        for stream in self._streams:
+            for entries in self._group.claim(stream, idle_ms, self._count()):
+                log.warning("took over %d entries of %s that nobody had finished", len(entries), stream)
+                self._store_entries(stream, entries)
+
+    def _count(self) -> int:
+        """How many entries make about one transaction's rows."""
+        return max(1, min(MAX_ENTRIES, int(self._settings.commit_rows / self._rows_per_entry)))
+
+    def _store_entries(self, stream: str, entries: Sequence[Entry]) -> None:
+        batch = read_entries(entries, self._limits)
+        counts = self._store.store(stream, entries, batch)
+        self._group.ack(stream, entries)
+        rows = sum(counts)
+        self._rows_per_entry = 0.8 * self._rows_per_entry + 0.2 * max(1.0, rows / len(entries))
+        self._facts["entries"] += len(entries)
+        for name, count in counts._asdict().items():
+            self._facts[name] += count
+        if counts.dead:
+            log.warning("%d rows of %s went to the dead letters; see ./gems status", counts.dead, stream)
+
+
+def _committed(connection: psycopg2.extensions.connection, stream: str) -> dict[str, EntryId]:
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT worker, position_ms, position_seq FROM writer_positions WHERE stream = %s", (stream,))
+        return {worker: EntryId(int(ms), int(seq)) for worker, ms, seq in cursor.fetchall()}
+
+
+def _alive(connection: psycopg2.extensions.connection) -> bool:
+    try:
+        with transaction(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except psycopg2.Error:
+        connection.close()
+        return False
+
+
+def _first_line(exc: BaseException) -> str:
+    lines = str(exc).strip().splitlines()
+    return f"{type(exc).__name__}: {lines[0] if lines else ''}"
