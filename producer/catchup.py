@@ -1,0 +1,243 @@
+"""Fetches by REST what the live feed did not bring: the history at the start, and what passed while it was away.
+
+One thread, a page of each symbol in turn, in the order of the ids, ahead of the live trades that wait for them.
+"""
+
+import queue
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from common.codec import encode_row
+from common.errors import FeedRejected, FeedUnavailable, InvalidTrade, MalformedMessage
+from common.judge import Limits, judge
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.settings import Settings
+from common.trades import Trade
+from producer.batcher import Batcher
+from producer.feed import feed_reject
+from producer.flow import Flow
+from producer.publisher import Publisher
+from producer.rejects import Samples
+from producer.rest import RestClient
+from producer.venues import binance
+
+EMPTY_PAGES = 4  # REST may be behind the stream for a moment; so many empty answers mean that the ids do not exist
+EMPTY_WAIT_S = 0.3
+PATIENCE_S = 20.0  # how long live trades wait for a REST that does not answer
+DEBT_RETRY_S = 15.0
+LEAST_HISTORY_S = 60
+MOST_MISSED = 2_000_000  # more than that is left to a backfill
+LOOK_S = 0.25
+
+log = get_logger(__name__)
+
+
+class Debt(NamedTuple):
+    """Ids first_id..last_id of a flow that live trades did not wait for."""
+
+    flow: Flow
+    first_id: int
+    last_id: int
+
+
+class CatchUp:
+    """`request` a flow whose live trades wait; `run` is the thread's body."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, stop: Stop) -> None:
+        self._kind, self._history_s, self._stop = settings.feed_kind, settings.history_s, stop
+        self._publisher, self._limits = publisher, Limits.of(settings)
+        self._rest = RestClient(settings.rest_url, stop)
+        self._batcher = Batcher(settings.batch_rows, 0.0)
+        self._asked: queue.SimpleQueue[Flow] = queue.SimpleQueue()
+        self._turns: deque[_Turn] = deque()
+        self._debts: deque[Debt] = deque()
+        self._debts_at_s = 0.0
+        self.samples = Samples()
+        self.fetched = self.unfetched = 0
+
+    def request(self, flow: Flow) -> None:
+        """Fetch what is missing behind `flow.last_id` (or the history); the flow holds its live trades already."""
+        self._asked.put(flow)
+
+    @property
+    def owed(self) -> int:
+        """Trades that live ones did not wait for and that are still to be fetched."""
+        return sum(debt.last_id - debt.first_id + 1 for debt in list(self._debts))
+
+    def run(self) -> None:
+        """Serve requests until asked to stop."""
+        while not self._stop.requested():
+            self._accept()
+            if self._turns:
+                self._step(self._turns.popleft())
+            elif self._debts and time.monotonic() >= self._debts_at_s:
+                self._pay(self._debts.popleft())
+
+    def _accept(self) -> None:
+        try:
+            while True:
+                busy = self._turns or (self._debts and time.monotonic() >= self._debts_at_s)
+                flow = self._asked.get(timeout=0.0001 if busy else LOOK_S)
+                self._turns.append(_Turn(flow, time.monotonic()))
+        except queue.Empty:
+            pass
+
+    def _step(self, turn: "_Turn") -> None:
+        """One page for a flow; its turn comes again unless it has caught up."""
+        try:
+            if not turn.placed:
+                self._place(turn)
+            done = self._fetch(turn)
+        except FeedRejected as exc:
+            log.error("%s: REST refuses (%s); going on without what is missing", turn.flow.symbol, exc)
+            done = self._give_up(turn, owe=False)
+        except (FeedUnavailable, MalformedMessage) as exc:
+            done = self._wait_or_give_up(turn, exc)
+        if not done:
+            self._turns.append(turn)
+
+    def _place(self, turn: "_Turn") -> None:
+        """Decide where a flow's first catch-up begins: behind its last id, or where its history does."""
+        flow, turn.placed = turn.flow, True
+        if flow.last_id is not None and not turn.first:
+            return
+        if self._history_s == 0 and flow.last_id is None:
+            return
+        since_ms = int((time.time() - max(self._history_s, LEAST_HISTORY_S)) * 1000)
+        try:
+            first_id = binance.parse_first_id(self._rest.get(binance.first_since_path(flow.symbol, since_ms), 4), self._kind)
+        except FeedUnavailable:
+            turn.placed = False
+            raise
+        if first_id is not None:
+            self._begin_at(flow, first_id)
+
+    def _begin_at(self, flow: Flow, first_id: int) -> None:
+        if flow.last_id is None:
+            flow.last_id = first_id - 1
+        elif first_id - flow.last_id > MOST_MISSED:
+            log.warning("%s: %d trades since the last run are left to a backfill", flow.symbol, first_id - flow.last_id - 1)
+            self.unfetched += first_id - flow.last_id - 1
+            flow.last_id = first_id - 1
+
+    def _fetch(self, turn: "_Turn") -> bool:
+        """One page into the stream, then the live trades that follow; True once the flow is live."""
+        flow = turn.flow
+        if flow.last_id is None:  # no history wanted or none there
+            return self._release(flow)
+        page = self._page(flow.symbol, flow.last_id + 1)
+        new = sum([self._send(flow, trade) for trade in page if flow.passed(trade)])
+        self._hand_on()
+        self._pass_held(flow)
+        missing = flow.missing()
+        if len(page) < binance.PAGE and missing is None:
+            return self._release(flow)
+        if new:
+            turn.empty_pages, turn.since_s = 0, time.monotonic()
+        elif missing:
+            return self._is_hole(turn, *missing)
+        return False
+
+    def _is_hole(self, turn: "_Turn", first_id: int, last_id: int) -> bool:
+        """REST has nothing where ids are missing; after a few such answers the venue itself has a hole there."""
+        turn.empty_pages += 1
+        if turn.empty_pages < EMPTY_PAGES:
+            self._stop.wait(EMPTY_WAIT_S)
+            return False
+        log.warning("%s: the venue has no trades %d..%d", turn.flow.symbol, first_id, last_id)
+        self.unfetched += last_id - first_id + 1
+        turn.flow.skip_to_held()
+        return self._release(turn.flow)
+
+    def _page(self, symbol: str, from_id: int) -> list[Trade]:
+        path = binance.page_path(symbol, self._kind, from_id)
+        return binance.parse_page(self._rest.get(path, binance.WEIGHT[self._kind]), symbol, self._kind)
+
+    def _wait_or_give_up(self, turn: "_Turn", cause: Exception) -> bool:
+        """REST does not answer: after `PATIENCE_S` live trades go ahead, and what is missing is owed."""
+        if self._stop.requested():
+            return False
+        if time.monotonic() - turn.since_s > PATIENCE_S and turn.flow.holding:
+            log.warning("%s: %s; live trades go ahead, what is missing is fetched later", turn.flow.symbol, cause)
+            return self._give_up(turn, owe=True)
+        delay_s = next(turn.delays_s)
+        log.warning("%s: %s; next try in %.1f s", turn.flow.symbol, cause, delay_s)
+        self._stop.wait(delay_s)
+        return False
+
+    def _give_up(self, turn: "_Turn", owe: bool) -> bool:
+        missing = turn.flow.missing()
+        if missing:
+            if owe:
+                self._debts.append(Debt(turn.flow, *missing))
+                self._debts_at_s = time.monotonic() + DEBT_RETRY_S
+            else:
+                self.unfetched += missing[1] - missing[0] + 1
+        turn.flow.skip_to_held()
+        return self._release(turn.flow)
+
+    def _release(self, flow: Flow) -> bool:
+        """Pass on what is held and make the flow live; False if a hole in what was held keeps it waiting."""
+        while True:
+            self._pass_held(flow)
+            if flow.end():
+                return True
+            if flow.missing():
+                return False
+
+    def _pass_held(self, flow: Flow) -> None:
+        while run := flow.take_run():
+            for trade in run:
+                self._send(flow, trade)
+        self._hand_on()
+
+    def _pay(self, debt: Debt) -> None:
+        """A page of what is owed."""
+        try:
+            page = self._page(debt.flow.symbol, debt.first_id)
+        except FeedRejected as exc:
+            log.error("%s: REST refuses %d..%d (%s)", debt.flow.symbol, debt.first_id, debt.last_id, exc)
+            self.unfetched += debt.last_id - debt.first_id + 1
+            return
+        except (FeedUnavailable, MalformedMessage):
+            self._debts.append(debt)
+            self._debts_at_s = time.monotonic() + DEBT_RETRY_S
+            return
+        for trade in page:
+            if trade.trade_id <= debt.last_id:
+                self._send(debt.flow, trade)
+        self._hand_on()
+        if page and page[-1].trade_id < debt.last_id:
+            self._debts.append(debt._replace(first_id=page[-1].trade_id + 1))
+
+    def _send(self, flow: Flow, trade: Trade) -> int:
+        """Into a batch, if the judge lets it pass; always 1: it is dealt with."""
+        try:
+            row = encode_row(judge(trade, self._limits, int(time.time() * 1000)))
+        except InvalidTrade as exc:
+            self.samples.note(exc, feed_reject(flow, trade, exc))
+            return 1
+        self.fetched += 1
+        full = self._batcher.add(flow.stream, flow.src, row, 0.0)
+        if full:
+            self._publisher.put(full)
+        return 1
+
+    def _hand_on(self) -> None:
+        for batch in self._batcher.drain():
+            self._publisher.put(batch)
+
+
+class _Turn:
+    """How far a flow's catch-up is."""
+
+    def __init__(self, flow: Flow, now_s: float) -> None:
+        self.flow, self.since_s = flow, now_s
+        self.first = flow.connected_before is False
+        flow.connected_before = True
+        self.placed = False
+        self.empty_pages = 0
+        self.delays_s: Iterator[float] = backoff_s(0.2, 5.0)

@@ -1,0 +1,134 @@
+"""Batches to Redis, by way of the spool while Redis can't take them. One thread, so that order is kept."""
+
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import redis
+
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.streams import append
+from producer.batcher import Batch
+from producer.spool import Spool
+
+QUEUED_BATCHES = 256
+PIPELINE_BATCHES = 64
+REPLAYS_A_STEP = 4  # the spool must empty faster than the feeds fill it
+IDLE_S = 0.1
+
+log = get_logger(__name__)
+
+
+def send(client: redis.Redis, batches: Sequence[Batch]) -> None:
+    """Append the batches in order. Those of one stream become entries all together or not at all.
+
+    Raises:
+        redis.RedisError, OSError: some may have been appended all the same; sending again is harmless.
+    """
+    for stream, group in groupby(batches, key=lambda batch: batch.stream):
+        pipe = client.pipeline(transaction=True)
+        for batch in group:
+            append(pipe, stream, batch.src, batch.rows, batch.n)
+        pipe.execute()
+
+
+class Publisher:
+    """Takes batches from any thread and sends them in the order they came.
+
+    While Redis is away or full they go to the spool, and once one is there all later ones follow it, until it is empty.
+    A full spool closes the feeds (`feeds_closed`); what they have read by then waits in memory.
+    """
+
+    def __init__(self, client: redis.Redis, spool: Spool, stop: Stop) -> None:
+        self._client, self._spool, self._stop = client, spool, stop
+        self._queue: queue.Queue[Batch] = queue.Queue(QUEUED_BATCHES)
+        self._closing = False
+        self._in_hand: list[Batch] = []
+        self._delays_s: Iterator[float] = backoff_s()
+        self._retry_at_s = 0.0
+        self.trades = self.entries = self.spooled = 0
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that wait on the disk."""
+        return self._spool.bytes
+
+    @property
+    def feeds_closed(self) -> bool:
+        """True while nothing more should be read."""
+        return self._spool.full
+
+    def put(self, batch: Batch) -> None:
+        """Hand over a batch; waits while too many are queued, which stops the feed that calls."""
+        self._queue.put(batch)
+
+    def close(self) -> None:
+        """Let `run` end once all that was handed over is sent or on the disk. Feeds have ended before."""
+        self._closing = True
+
+    def run(self) -> None:
+        """Send until closed."""
+        while not (self._closing and self._queue.empty() and not self._in_hand):
+            self.step()
+        if self._spool and self._may_try():
+            self._replay()
+        self._spool.close()
+
+    def step(self) -> None:
+        """One round: what is queued, then a piece of what is spooled."""
+        if not self._spool.full or self._stop.requested():
+            self._in_hand = self._in_hand or self._take()
+            self._deliver()
+        elif not self._may_try():
+            self._stop.wait(IDLE_S)
+        for _ in range(REPLAYS_A_STEP):
+            if self._spool and self._may_try():
+                self._replay()
+
+    def _take(self) -> list[Batch]:
+        """What is queued; waits a little for the first unless the spool has work to do."""
+        taken: list[Batch] = []
+        try:
+            taken.append(self._queue.get(timeout=0.001 if self._spool and self._may_try() else IDLE_S))
+            while len(taken) < PIPELINE_BATCHES:
+                taken.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return taken
+
+    def _deliver(self) -> None:
+        """What is in hand stays there if neither Redis nor the disk takes it."""
+        if self._in_hand and (self._spool or not self._sent(self._in_hand)):
+            try:
+                self._spool.append(self._in_hand)
+                self.spooled += len(self._in_hand)
+            except OSError as exc:
+                log.error("the spool can not be written (%s); the feeds wait; next try in %.1f s", exc, IDLE_S)
+                self._stop.wait(IDLE_S)
+                return
+        self._in_hand = []
+
+    def _replay(self) -> None:
+        batches = self._spool.peek(PIPELINE_BATCHES)
+        if batches and self._sent(batches):
+            self._spool.drop(len(batches))
+            if not self._spool:
+                log.info("the spool is empty again")
+
+    def _may_try(self) -> bool:
+        return time.monotonic() >= self._retry_at_s
+
+    def _sent(self, batches: list[Batch]) -> bool:
+        try:
+            send(self._client, batches)
+        except (redis.RedisError, OSError) as exc:
+            delay_s = next(self._delays_s)
+            self._retry_at_s = time.monotonic() + delay_s
+            log.warning("Redis does not take trades (%s); they go to the spool; next try in %.1f s", exc, delay_s)
+            return False
+        self._delays_s = backoff_s()
+        self.entries += len(batches)
+        self.trades += sum(batch.n for batch in batches)
+        return True

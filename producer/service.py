@@ -1,0 +1,190 @@
+"""The live producer: feeds, catch-up and publisher, a thread each, watched by this one."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import orjson
+import psycopg2
+import redis
+from psycopg2.extensions import connection as Connection
+
+from common.database import connect_database, wait_for_schema
+from common.errors import ConfigError, SourceConflict
+from common.health import Heartbeat
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.settings import Settings
+from common.sources import register_source
+from common.streams import TRANSIENT, connect_redis, shard_of, stream_names
+from producer.catchup import CatchUp
+from producer.feed import Feed
+from producer.flow import Flow
+from producer.publisher import Publisher
+from producer.rejects import Reject, store_rejects
+from producer.resume import last_stored_ids, last_streamed_ids
+from producer.spool import Spool
+from producer.venues.binance import source_name
+
+TICK_S = 0.25
+STORE_EVERY_S = 1.0
+
+log = get_logger(__name__)
+
+
+def run_producer(settings: Settings, stop: Stop) -> None:
+    """Produce until asked to stop; then close the feeds, send what is held, and end."""
+    if not settings.redis_url:
+        raise ConfigError("GEMS_REDIS_URL: is not set; start with ./gems up, or name your own Redis")
+    connection = wait_for_schema(settings, stop, "producer")
+    if connection is None:
+        return
+    flows = registered_flows(connection, settings)
+    with connect_redis(settings, socket_timeout=5) as client:
+        spool = Spool(settings.data_dir / "spool", settings.spool_max_mb * 1024 * 1024)
+        if _replayed(client, spool, stop) and _resumed(client, connection, flows, stop):
+            Producer(settings, client, spool, flows, connection, stop).run()
+
+
+def registered_flows(connection: Connection, settings: Settings) -> list[Flow]:
+    """A flow of each symbol whose source is, or now becomes, the feed's.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    src, streams, flows, refused = source_name(settings.feed_kind), stream_names(settings), [], []
+    for symbol in settings.symbols:
+        try:
+            register_source(connection, symbol, src)
+            flows.append(Flow(symbol, src, streams[shard_of(symbol, settings.shards)]))
+        except SourceConflict as exc:
+            log.error("%s is left out: %s", symbol, exc)
+            refused.append(str(exc))
+    if not flows:
+        raise ConfigError("GEMS_SYMBOLS: none can be fed: " + "; ".join(refused))
+    return flows
+
+
+def _replayed(client: redis.Redis, spool: Spool, stop: Stop) -> bool:
+    """Send what an earlier run left in the spool: only then does the stream tell where to resume."""
+    if spool:
+        log.info("%d bytes wait in the spool from an earlier run", spool.bytes)
+    publisher = Publisher(client, spool, stop)
+    while spool and not stop.requested():
+        publisher.step()
+    return not stop.requested()
+
+
+def _resumed(client: redis.Redis, connection: Connection, flows: Sequence[Flow], stop: Stop) -> bool:
+    """Set each flow behind what is already in."""
+    for delay_s in backoff_s():
+        try:
+            stored = last_stored_ids(connection, [flow.symbol for flow in flows])
+            streamed = last_streamed_ids(client, flows)
+            break
+        except TRANSIENT as exc:
+            log.warning("waiting for Redis: %s; next try in %.1f s", exc, delay_s)
+            if stop.wait(delay_s):
+                return False
+    for flow in flows:
+        known = [ids[flow.symbol] for ids in (stored, streamed) if flow.symbol in ids]
+        flow.last_id = max(known, default=None)
+        flow.begin()
+        log.info("%s: %s", flow.symbol, "no trades yet" if flow.last_id is None else f"resuming behind id {flow.last_id}")
+    return True
+
+
+class Producer:
+    """The threads and their facts."""
+
+    def __init__(
+        self, settings: Settings, client: redis.Redis, spool: Spool, flows: Sequence[Flow], connection: Connection, stop: Stop
+    ) -> None:
+        self._settings, self._flows, self._stop = settings, flows, stop
+        self._connection: Connection | None = connection
+        self._publisher = Publisher(client, spool, stop)
+        self._catch_up = CatchUp(settings, self._publisher, stop)
+        shares = [flows[first :: settings.connections] for first in range(min(settings.connections, len(flows)))]
+        self._feeds = [Feed(settings, share, self._publisher, self._catch_up.request, stop) for share in shares]
+        self._heartbeat = Heartbeat(connect_redis(settings, socket_timeout=2), "producer")
+        self._failure: BaseException | None = None
+        self._store_at_s = 0.0
+
+    def run(self) -> None:
+        """Until asked to stop, or until a thread fails: its error is raised here, for the supervisor to start anew."""
+        publishing = self._thread("publisher", self._publisher.run)
+        for flow in self._flows:
+            self._catch_up.request(flow)
+        reading = [self._thread(f"feed-{n}", feed.run) for n, feed in enumerate(self._feeds)]
+        reading.append(self._thread("catch-up", self._catch_up.run))
+        while not self._stop.wait(TICK_S):
+            self._tell()
+            self._store_rejects()
+        for thread in reading:
+            thread.join()
+        self._publisher.close()
+        publishing.join()
+        self._store_at_s = 0.0
+        self._store_rejects()
+        if self._failure:
+            raise self._failure
+
+    def _thread(self, name: str, body: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as exc:
+                self._failure = exc
+                self._stop.ask()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def facts(self) -> dict[str, int | float | str]:
+        """What the heartbeat tells."""
+        feeds, samples = self._feeds, [*(feed.samples for feed in self._feeds), self._catch_up.samples]
+        return {
+            "trades": self._publisher.trades,
+            "entries": self._publisher.entries,
+            "messages": sum(feed.messages for feed in feeds),
+            "fetched": self._catch_up.fetched,
+            "owed": self._catch_up.owed,
+            "unfetched": self._catch_up.unfetched,
+            "repeats": sum(feed.repeats for feed in feeds),
+            "malformed": sum(sample.counted for sample in samples),
+            "reconnects": sum(max(0, feed.connects - 1) for feed in feeds),
+            "connected": sum(feed.connected for feed in feeds),
+            "spool_bytes": self._publisher.spool_bytes,
+            "catching": ",".join(flow.symbol for flow in self._flows if flow.catching),
+            "last_trade_us": orjson.dumps({flow.symbol: flow.last_us for flow in self._flows if flow.last_us}).decode(),
+        }
+
+    def _tell(self) -> None:
+        if self._heartbeat.due():
+            with contextlib.suppress(redis.RedisError, OSError):  # the publisher says so
+                self._heartbeat.tell(self.facts())
+
+    def _store_rejects(self) -> None:
+        """Dead letters of the feed, while PostgreSQL can be reached."""
+        if time.monotonic() < self._store_at_s:
+            return
+        self._store_at_s = time.monotonic() + STORE_EVERY_S
+        for samples in [*(feed.samples for feed in self._feeds), self._catch_up.samples]:
+            rejects = samples.take()
+            if rejects and not self._stored(rejects):
+                samples.put_back(rejects)
+
+    def _stored(self, rejects: list[Reject]) -> bool:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = connect_database(self._settings, "producer")
+            store_rejects(self._connection, rejects)
+            return True
+        except psycopg2.Error as exc:
+            log.warning("%d dead letters wait for PostgreSQL: %s", len(rejects), str(exc).strip())
+            if self._connection:
+                self._connection.close()
+            self._store_at_s = time.monotonic() + 10 * STORE_EVERY_S
+            return False

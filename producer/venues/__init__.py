@@ -1,0 +1,1 @@
+"""What venues send, as pure functions: text in, trades out; no socket, no clock."""

@@ -1,0 +1,95 @@
+"""A WebSocket connection that reads ahead: one system call for many messages instead of three for each."""
+
+import select
+import socket
+import ssl
+from typing import Any, cast
+
+import websocket
+
+from common.errors import FeedUnavailable
+from producer.rest import refusal
+
+READ_BYTES = 65_536
+CONNECT_TIMEOUT_S = 10.0
+
+
+class _ReadAhead:
+    """The socket that websocket-client sees: asked for 2, 2 and n bytes a message, it answers from what it has read."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._read, self._at = sock, b"", 0
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int) -> bytes:
+        """At most `size` bytes; empty at the end of the connection."""
+        if self._at == len(self._read):
+            self._read, self._at = self._sock.recv(READ_BYTES), 0
+        part = self._read[self._at : self._at + size]
+        self._at += len(part)
+        return part
+
+    def has_read(self) -> bool:
+        """True if something waits that needs no system call."""
+        return self._at < len(self._read)
+
+    def ready(self, timeout_s: float) -> bool:
+        """True once `recv` has something to answer; also where it would answer that the peer is gone."""
+        if self.has_read() or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending()):
+            return True
+        return bool(self._poll.poll(timeout_s * 1000))
+
+
+class Wire:
+    """An open connection. Pings are answered in `recv`, payload included."""
+
+    def __init__(self, url: str) -> None:
+        """Connect.
+
+        Raises:
+            FeedUnavailable: not now; FeedRejected: the venue refuses this address.
+        """
+        try:
+            self._socket = websocket.create_connection(
+                url, timeout=CONNECT_TIMEOUT_S, skip_utf8_validation=True, enable_multithread=False
+            )
+        except websocket.WebSocketBadStatusException as exc:
+            raise refusal(exc.status_code, str(exc)) from exc
+        except (websocket.WebSocketException, OSError, ValueError) as exc:
+            raise FeedUnavailable(f"can not connect: {exc}") from exc
+        ahead = _ReadAhead(cast(socket.socket, self._socket.sock))
+        self._socket.sock = cast(socket.socket, ahead)
+        self.has_read, self.ready = ahead.has_read, ahead.ready
+
+    def recv(self) -> bytes | None:
+        """The next message, or None if it was a ping or pong.
+
+        Raises:
+            FeedUnavailable: the connection is gone.
+        """
+        try:
+            opcode, payload = self._socket.recv_data(control_frame=True)
+        except (websocket.WebSocketException, OSError) as exc:
+            raise FeedUnavailable(f"the connection broke: {exc}") from exc
+        if opcode == websocket.ABNF.OPCODE_TEXT or opcode == websocket.ABNF.OPCODE_BINARY:
+            return bytes(payload)
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            raise FeedUnavailable(f"the venue closed the connection ({_close_reason(payload)})")
+        return None
+
+    def close(self) -> None:
+        """Close without waiting for the venue's answer."""
+        try:
+            self._socket.close(timeout=0)
+        except (websocket.WebSocketException, OSError):
+            cast(Any, self._socket).shutdown()
+
+
+def _close_reason(payload: bytes) -> str:
+    if len(payload) < 2:
+        return "no reason given"
+    return f"code {int.from_bytes(payload[:2], 'big')} {payload[2:].decode('utf-8', 'replace')}".strip()
