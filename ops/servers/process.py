@@ -34,22 +34,24 @@ def hold_lock(path: Path) -> int:
             time.sleep(0.05)
         else:
             os.set_inheritable(lock, True)
+            os.ftruncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
             return lock
 
 
-def is_locked(path: Path) -> bool:
-    """True while a server holds the lock."""
+def lock_owner(path: Path) -> int | None:
+    """The process that holds the lock; None if nobody does."""
     try:
         lock = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return int(os.read(lock, 20) or 0) or None
     finally:
         os.close(lock)
-    return False
+    return None
 
 
 def make_folder(folder: Path, user: User | None) -> None:

@@ -1,0 +1,5 @@
+"""`python -m ops`: the command line."""
+
+from ops.cli import main
+
+main()
