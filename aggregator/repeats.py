@@ -1,0 +1,96 @@
+"""Which trades of a batch are new: the first of each identity (symbol, UTC day, trade_id). Pure."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from aggregator.intervals import Hole
+from aggregator.symbols import Symbols
+from common.trades import US_PER_DAY
+
+Array = np.ndarray[Any, Any]
+
+
+def new_trades(
+    symbols: Symbols, symbol: Array, event_us: Array, trade_id: Array, arrival: Array, segments: Array, horizon_us: Array,
+    holes: list[tuple[str, Hole]],
+) -> tuple[Array | None, dict[int, int]]:  # fmt: skip
+    """Mask of new rows (None: all are), and for symbols with an id that may have been forgotten, the stamp up to which
+    nothing is proved. Rows are sorted by (symbol, event_us, seq, trade_id); `arrival` orders them as they came. Appends holes.
+    """
+    mask: Array | None = None
+    unproven: dict[int, int] = {}
+    ends = np.append(segments[1:], len(symbol))
+    for start, end in zip(segments.tolist(), ends.tolist(), strict=True):
+        code = int(symbol[start])
+        ids, stamps = trade_id[start:end], event_us[start:end]
+        forgotten = symbols.seen[code].forgets(ids) & (ids >= 0) & (stamps >= horizon_us[code])
+        if forgotten.any():
+            unproven[code] = int(stamps[forgotten].max()) + 1
+        new = _new_of_symbol(symbols, code, ids, stamps, arrival[start:end], holes)
+        if new is not None:
+            mask = np.ones(len(symbol), dtype=bool) if mask is None else mask
+            mask[start:end] = new
+    return mask, unproven
+
+
+def _new_of_symbol(
+    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, holes: list[tuple[str, Hole]]
+) -> Array | None:
+    """Mask of new rows of one symbol; None if all are new."""
+    floor_id = symbols.seen[code].floor_id
+    if int(ids.min()) >= floor_id:
+        return _new_exchange_ids(symbols, code, ids, stamps, arrival, holes)
+    new = np.ones(len(ids), dtype=bool)
+    _note_content_ids(symbols.content_ids[code], ids, stamps, new)
+    exchange = ids >= floor_id
+    if exchange.any():
+        part = _new_exchange_ids(symbols, code, ids[exchange], stamps[exchange], arrival[exchange], holes)
+        if part is not None:
+            new[exchange] = part
+    return None if new.all() else new
+
+
+def _note_content_ids(known: dict[int, int], ids: Array, stamps: Array, new: Array) -> None:
+    for row in np.flatnonzero(ids < 0).tolist():
+        trade_id = int(ids[row])
+        if trade_id in known:
+            new[row] = False
+        else:
+            known[trade_id] = int(stamps[row])
+
+
+def _new_exchange_ids(
+    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, holes: list[tuple[str, Hole]]
+) -> Array | None:
+    days = stamps // US_PER_DAY
+    steps = np.diff(ids)
+    if (steps > 0).all() and (days[0] == days[-1]):
+        new = _add_runs(symbols, code, ids, stamps, steps, holes)
+        return None if new.all() else new
+    order = np.lexsort((arrival, ids, days))
+    first = np.concatenate(([True], (np.diff(ids[order]) != 0) | (np.diff(days[order]) != 0)))
+    rows = order[first]
+    new = np.zeros(len(ids), dtype=bool)
+    for day in np.unique(days):
+        of_day = rows[days[rows] == day]
+        new[of_day] = _add_runs(symbols, code, ids[of_day], stamps[of_day], np.diff(ids[of_day]), holes)
+    return None if new.all() else new
+
+
+def _add_runs(
+    symbols: Symbols, code: int, ids: Array, stamps: Array, steps: Array, holes: list[tuple[str, Hole]]
+) -> Array:
+    """Note ascending ids of one day, run by run."""
+    seen, name = symbols.seen[code], symbols.names[code]
+    if (steps == 1).all():
+        new, opened = seen.add_run(ids, stamps)
+        holes += [(name, hole) for hole in opened]
+        return new
+    cuts = np.concatenate(([0], np.flatnonzero(steps != 1) + 1, [len(ids)])).tolist()
+    new = np.empty(len(ids), dtype=bool)
+    for start, end in pairwise(cuts):
+        new[start:end], opened = seen.add_run(ids[start:end], stamps[start:end])
+        holes += [(name, hole) for hole in opened]
+    return new
