@@ -1,0 +1,76 @@
+"""flask-smorest, with our error shape, our way to read bodies, and PostgreSQL's JSON passed through."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import flask_smorest
+from flask import Request, Response, current_app
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException
+
+from web.errors import ErrorSchema, Problem, handle_http
+from web.stores import Stores
+
+
+class Api(flask_smorest.Api):
+    """Answers every failure in the shape of `web.errors`."""
+
+    ERROR_SCHEMA = ErrorSchema
+
+    def handle_http_exception(self, error: HTTPException) -> Any:
+        """See `web.errors.handle_http`."""
+        return handle_http(error)
+
+
+class Parser(FlaskParser):
+    """Bad input is 400, never 422; a body that is not JSON says so itself."""
+
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def _raw_load_json(self, req: Request) -> Any:
+        return read_json(req)
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A group of resources."""
+
+    ARGUMENTS_PARSER = Parser()
+
+
+class NumberText(str):
+    """A JSON number as the client wrote it: prices never pass through a float."""
+
+    __slots__ = ()
+
+
+def read_json(req: Request, exact: bool = False) -> Any:
+    """The body's JSON; `exact` keeps numbers as `NumberText`.
+
+    Raises:
+        Problem: 415 if it is not called JSON, 400 if it is none.
+    """
+    if not req.is_json:
+        raise Problem(415, f"the body must be sent as application/json, was {req.mimetype or 'without a type'}")
+    numbers: dict[str, Any] = {"parse_int": NumberText, "parse_float": NumberText} if exact else {}
+    try:
+        return json.loads(req.get_data().decode("utf-8"), parse_constant=_refuse_constant, **numbers)
+    except RecursionError:
+        raise Problem(400, "the body is nested too deeply", "body") from None
+    except ValueError as exc:  # also what is not UTF-8, and whole numbers of thousands of digits
+        raise Problem(400, f"the body is not valid JSON: {exc}", "body") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def stores() -> Stores:
+    """The stores of the current app."""
+    found: Stores = current_app.extensions["gems.stores"]
+    return found
+
+
+def json_text(text: str | Iterator[bytes], status: int = 200) -> Response:
+    """JSON that is already text, as a response."""
+    return Response(text, status, mimetype="application/json")

@@ -1,0 +1,75 @@
+"""The Flask app of the web."""
+
+from flask import Flask
+
+from common.errors import ConfigError
+from common.settings import Settings
+from common.streams import connect_redis
+from web.api import Api
+from web.errors import register_errors
+from web.health import Health
+from web.live import Hub
+from web.routes import API_BLUEPRINTS, PLAIN_BLUEPRINTS
+from web.routes.health import register_healthz
+from web.security import register_security, require_loopback
+from web.spooled import request_class
+from web.stores import Stores
+
+MAX_BODY_BYTES = 16 << 20
+#: Threads that live streams never take, so that REST always answers.
+THREADS_FOR_REST = 2
+
+
+def create_app(settings: Settings) -> Flask:
+    """The web over these settings' PostgreSQL and Redis; neither has to be up yet.
+
+    Raises:
+        ConfigError: a store is not named, or the host is open to other machines.
+    """
+    require_loopback(settings)
+    for name in ("database_url", "redis_url"):
+        if not getattr(settings, name):
+            raise ConfigError(f"GEMS_{name.upper()}: is not set; start with ./gems up, or name your own")
+    app = Flask("web")
+    app.request_class = request_class(settings)
+    app.url_map.strict_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        API_TITLE="GEMS",
+        API_VERSION="v1",
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/api",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    _open_stores(app, settings)
+    _register(app)
+    return app
+
+
+def _open_stores(app: Flask, settings: Settings) -> None:
+    stores = Stores(settings)
+    health = Health(stores)
+    places = min(settings.sse_clients, settings.web_threads - THREADS_FOR_REST)
+    app.extensions["gems.stores"] = stores
+    app.extensions["gems.health"] = health
+    app.extensions["gems.hub"] = Hub(lambda: connect_redis(settings), health.facts, places)
+
+
+def _register(app: Flask) -> None:
+    api = Api(app)
+    for blueprint in API_BLUEPRINTS:
+        api.register_blueprint(blueprint)
+    for plain in PLAIN_BLUEPRINTS:
+        app.register_blueprint(plain)
+    register_healthz(app)
+    register_errors(app)
+    register_security(app)
+
+
+def close_app(app: Flask) -> None:
+    """End the live streams and give back every connection."""
+    hub: Hub = app.extensions["gems.hub"]
+    hub.close()
+    hub.wait_ended(5.0)
+    app.extensions["gems.stores"].close()

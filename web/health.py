@@ -1,0 +1,135 @@
+"""The facts of the pipeline's health: how much comes, who lags, what is missing. Gathered at most once a second."""
+
+import threading
+import time
+from typing import Any
+
+import redis
+
+from common.codec import iso_us
+from common.streams import GROUP, EntryId, stream_names
+from web.queries.health import stored_facts
+from web.stores import Stores
+
+KEEP_S = 1.0
+
+
+class Health:
+    """Gathers the facts, and remembers the last ones: a rate needs two moments."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._lock = threading.Lock()
+        self._facts: dict[str, Any] = {}
+        self._until_s = 0.0
+        self._stored = (0.0, 0)  # monotonic seconds, ticks stored by then
+
+    def facts(self) -> dict[str, Any]:
+        """See `GET /api/health/`; raises what the stores raise while they are away."""
+        with self._lock:
+            if time.monotonic() >= self._until_s:
+                self._facts = self._gather()
+                self._until_s = time.monotonic() + KEEP_S
+            return self._facts
+
+    def _gather(self) -> dict[str, Any]:
+        client = self._stores.redis
+        seconds, us = client.time()
+        now_us = int(seconds) * 1_000_000 + int(us)
+        stored = stored_facts(self._stores)
+        positions = {int(shard): EntryId(ms, int(seq)) for shard, ms, seq in stored["positions"]}
+        streams = [
+            stream_facts(client, name, now_us // 1000, positions.get(shard))
+            for shard, name in enumerate(stream_names(self._stores.settings))
+        ]
+        return {
+            "at": iso_us(now_us),
+            "rate": self._rate(stored["ticks"]),
+            "ticks": stored["ticks"],
+            "bars": stored["bars"],
+            "late": stored["late"],
+            "gaps_open": stored["gaps_open"],
+            "dead_letters": stored["dead"],
+            "stream": {
+                "length": sum(s["length"] for s in streams),
+                "lag_entries": _total([s["lag_entries"] for s in streams]),
+                "pending": sum(s["pending"] for s in streams),
+                "writers_lag_s": max(s["writers_lag_s"] for s in streams),
+                "aggregator_lag_s": _worst([s["aggregator_lag_s"] for s in streams]),
+            },
+            "last_trade_age_s": {
+                symbol: round(max(0.0, now_us / 1e6 - at_s), 3) for symbol, at_s in stored["last_trade_s"].items()
+            },
+            "processes": processes(client, now_us / 1e6),
+        }
+
+    def _rate(self, ticks: int) -> float | None:
+        """Ticks stored a second since the last look; None at the first."""
+        (then_s, before), now_s = self._stored, time.monotonic()
+        self._stored = (now_s, ticks)
+        return round(max(0, ticks - before) / (now_s - then_s), 1) if then_s else None
+
+
+def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryId | None) -> dict[str, Any]:
+    """Length, and what the writers and the aggregator still have before them."""
+    facts: dict[str, Any] = {"length": 0, "lag_entries": 0, "pending": 0, "writers_lag_s": 0.0, "aggregator_lag_s": None}
+    try:
+        newest = EntryId.parse(client.xinfo_stream(name)["last-generated-id"])
+        groups = {group["name"]: group for group in client.xinfo_groups(name)}
+    except redis.ResponseError as exc:
+        if "no such key" not in str(exc):
+            raise
+        return facts
+    facts["length"] = client.xlen(name)
+    if aggregated is not None:
+        facts["aggregator_lag_s"] = _waited_s(client, name, aggregated, newest, now_ms)
+    writers = groups.get(GROUP.encode())
+    if writers:
+        facts.update(lag_entries=writers["lag"], pending=writers["pending"])
+        delivered = EntryId.parse(writers["last-delivered-id"])
+        facts["writers_lag_s"] = _waited_s(client, name, delivered, newest, now_ms)
+        if writers["pending"]:
+            oldest = EntryId.parse(client.xpending(name, GROUP)["min"])
+            facts["writers_lag_s"] = max(facts["writers_lag_s"], round((now_ms - oldest.ms) / 1000, 3))
+    return facts
+
+
+def _waited_s(client: redis.Redis, name: str, position: EntryId, newest: EntryId, now_ms: int) -> float:
+    """How long the first entry after a position has been waiting; 0 if there is none."""
+    if position >= newest:
+        return 0.0
+    waiting: Any = client.xrange(name, f"({position}", count=1)
+    return round(max(0, now_ms - EntryId.parse(waiting[0][0]).ms) / 1000, 3) if waiting else 0.0
+
+
+def processes(client: redis.Redis, now_s: float) -> list[dict[str, Any]]:
+    """What each process last said of itself, and how long ago."""
+    keys = sorted(client.scan_iter("health:*", count=1000))
+    pipe = client.pipeline(transaction=False)
+    for key in keys:
+        pipe.hgetall(key)
+    told = []
+    for key, fields in zip(keys, pipe.execute() if keys else [], strict=True):
+        facts = {name.decode(): _number(text.decode()) for name, text in fields.items()}
+        at = facts.pop("at", None)
+        if isinstance(at, int | float):
+            told.append({"name": key.decode().partition(":")[2], "age_s": round(max(0.0, now_s - at), 3), "facts": facts})
+    return told
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text) if text.lower() not in ("nan", "inf", "-inf") else text
+        except ValueError:
+            continue
+    return text
+
+
+def _total(lags: list[int | None]) -> int | None:
+    """Redis can not always tell a lag (after XDEL, say)."""
+    return None if any(lag is None for lag in lags) else sum(lag for lag in lags if lag is not None)
+
+
+def _worst(lags: list[float | None]) -> float | None:
+    return max((lag for lag in lags if lag is not None), default=None)

@@ -1,0 +1,255 @@
+"""Server-sent events: one thread tails the stream `live` and fans out to every client through bounded queues.
+
+A client's `Last-Event-ID` is an id of that stream. On resume it first reads what it missed by XRANGE, then joins the
+tail at the exact position where its own reading ended: no hole, no repeat.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+import redis
+
+from common.errors import StoreUnavailable
+from common.lifecycle import backoff_s
+from common.log import get_logger
+from common.streams import LIVE, START, TRANSIENT, EntryId
+
+HEARTBEAT_S = 10.0
+HEALTH_EVERY_S = 2.0
+QUEUE_LENGTH = 5_000
+PAGE = 500
+_BLOCK_MS = 1_000
+#: What a client asks for -> how the names of its events begin (`bar` covers `bar.open` and `bar.revised`).
+KIND_BY_TOPIC = {"bars": "bar", "spread": "spread", "alerts": "alert", "stats": "stats", "health": "health"}
+_WITH_TIMEFRAME = ("bar", "spread", "stats")
+
+log = get_logger(__name__)
+
+
+class Frame(NamedTuple):
+    """One event, ready to send, and what filters look at."""
+
+    id: EntryId | None
+    kind: str  # of the event, before its first dot
+    subject: str  # a symbol or a pair; empty where it is about neither
+    timeframe: str
+    text: bytes
+
+
+class Filter(NamedTuple):
+    """What a client wants; empty sets want everything."""
+
+    kinds: frozenset[str]
+    symbols: frozenset[str]
+    timeframes: frozenset[str]
+
+    def wants(self, frame: Frame) -> bool:
+        """True if the client is to get the frame. An alert comes whatever the timeframe."""
+        if self.kinds and frame.kind not in self.kinds:
+            return False
+        if self.timeframes and frame.kind in _WITH_TIMEFRAME and frame.timeframe not in self.timeframes:
+            return False
+        return not (self.symbols and frame.subject) or _is_about(frame.subject, self.symbols)
+
+
+def _is_about(subject: str, symbols: frozenset[str]) -> bool:
+    """True for the symbol or pair itself, and for a pair that a symbol is a leg of."""
+    return subject in symbols or any(subject.startswith(f"{leg}_") or subject.endswith(f"_{leg}") for leg in symbols)
+
+
+def to_frame(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame:
+    """The frame of an entry of `live`."""
+    fields = fields or {}
+    event, body_text = fields.get(b"event", b"message").decode(), fields.get(b"data", b"{}").replace(b"\n", b" ")
+    body = orjson.loads(body_text)
+    subject = body.get("symbol_pair") or body.get("symbol") or ""
+    text = b"id: %b\nevent: %b\ndata: %b\n\n" % (raw_id, event.encode(), body_text)
+    return Frame(EntryId.parse(raw_id), event.partition(".")[0], subject, body.get("timeframe") or "", text)
+
+
+def named_frame(event: str, body: dict[str, Any], at: EntryId | None = None) -> Frame:
+    """A frame that the web makes itself; only with `at` does it move the client's position."""
+    head = f"id: {at}\n".encode() if at else b""
+    return Frame(None, event, "", "", head + b"event: %b\ndata: %b\n\n" % (event.encode(), orjson.dumps(body)))
+
+
+class Client:
+    """A listener: its filter and its queue. None in the queue ends it."""
+
+    def __init__(self, wanted: Filter) -> None:
+        self.wanted = wanted
+        self.frames: queue.Queue[Frame | None] = queue.Queue(QUEUE_LENGTH)
+        self.too_slow = False
+        self.seen = START  # what it has read by itself further than the tail was when it joined
+
+    def offer(self, frame: Frame | None) -> bool:
+        """Queue a frame; False once the client is too slow to keep up."""
+        try:
+            self.frames.put_nowait(frame)
+        except queue.Full:
+            self.too_slow = True
+        return not self.too_slow
+
+
+class Hub:
+    """The tail and its listeners. Threads start with the first listener, so after any fork."""
+
+    def __init__(self, connect: Callable[[], redis.Redis], health: Callable[[], dict[str, Any]], capacity: int) -> None:
+        self._connect, self._health, self.capacity = connect, health, capacity
+        self._lock = threading.Lock()
+        self._clients: set[Client] = set()
+        self._serving = 0
+        self._position: EntryId | None = None  # what the tail has handed out; None until it knows
+        self._known = threading.Event()
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def enter(self) -> bool:
+        """Take one of the places; False if all are taken, or if the web is about to stop."""
+        with self._lock:
+            if self._serving >= self.capacity or self._closed.is_set():
+                return False
+            self._serving += 1
+            if not self._threads:
+                self._start()
+            return True
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._lock:
+            self._serving -= 1
+
+    def join(self, client: Client) -> EntryId:
+        """Listen from here on; the answer is the last id that the client will *not* get by its queue."""
+        with self._lock:
+            if self._position is None:
+                raise StoreUnavailable("Redis can not be reached now; try again soon")
+            self._clients.add(client)
+            return self._position
+
+    def drop(self, client: Client) -> None:
+        """Listen no more."""
+        with self._lock:
+            self._clients.discard(client)
+
+    def wait_known(self, seconds: float) -> bool:
+        """True once the tail has found its position."""
+        return self._known.wait(seconds)
+
+    def close(self) -> None:
+        """End every listener at once; called from a signal handler, so it waits for no lock."""
+        self._closed.set()
+        for client in list(self._clients):
+            client.offer(None)
+
+    @property
+    def closed(self) -> bool:
+        """True once the web stops."""
+        return self._closed.is_set()
+
+    def wait_ended(self, seconds: float) -> None:
+        """Wait for the threads after `close`."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _start(self) -> None:
+        for target in (self._tail, self._tell_health):
+            thread = threading.Thread(target=target, name=f"live-{target.__name__.strip('_')}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _tail(self) -> None:
+        """Read `live` for everybody, for ever; Redis away: wait and go on from the same position."""
+        client = self._connect()
+        delays = backoff_s(0.05, 2.0)
+        while not self._closed.is_set():
+            try:
+                self._read(client)
+                delays = backoff_s(0.05, 2.0)
+            except TRANSIENT as exc:
+                delay_s = next(delays)
+                log.warning("tailing %s: %s; next try in %.1f s", LIVE, exc, delay_s)
+                self._closed.wait(delay_s)
+            except Exception:
+                log.exception("tailing %s failed; the listeners start again", LIVE)
+                self._end_all()
+                self._closed.wait(next(delays))
+        client.close()
+
+    def _read(self, client: redis.Redis) -> None:
+        """One turn: find the position, or read what came after it."""
+        if self._position is None:
+            self._set_position(newest_id(client))
+            return
+        answer: Any = client.xread({LIVE: str(self._position)}, count=PAGE, block=_BLOCK_MS)
+        if not answer:
+            if newest_id(client) < self._position:
+                log.warning("the stream %s is younger than its listeners: Redis has lost it; they start again", LIVE)
+                self._end_all()
+                self._set_position(newest_id(client))
+            return
+        (_, entries), *_ = answer
+        for raw_id, fields in entries:
+            self._hand_out(EntryId.parse(raw_id), readable(raw_id, fields))
+
+    def _set_position(self, position: EntryId) -> None:
+        with self._lock:
+            self._position = position
+        self._known.set()
+
+    def _hand_out(self, position: EntryId | None, frame: Frame | None) -> None:
+        """Position and queues move together, under the lock: `join` sees both or neither."""
+        with self._lock:
+            if position is not None:
+                self._position = position
+            slow = [c for c in self._clients if frame and c.wanted.wants(frame) and not c.offer(frame)]
+            self._clients.difference_update(slow)
+
+    def _end_all(self) -> None:
+        with self._lock:
+            for client in self._clients:
+                client.offer(None)
+            self._clients.clear()
+
+    def _tell_health(self) -> None:
+        """The facts of `/api/health/`, every two seconds, gathered once for all and only if somebody listens."""
+        while not self._closed.wait(HEALTH_EVERY_S):
+            if not any(not c.wanted.kinds or "health" in c.wanted.kinds for c in list(self._clients)):
+                continue
+            try:
+                self._hand_out(None, named_frame("health", self._health()))
+            except Exception as exc:
+                log.warning("health can not be told: %s; next try in %.0f s", exc, HEALTH_EVERY_S)
+
+
+def readable(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame | None:
+    """The frame of an entry; None, and a log line, where somebody else's hand put another thing there."""
+    try:
+        return to_frame(raw_id, fields)
+    except (ValueError, AttributeError):
+        log.warning("entry %s of %s is not an event; left out", raw_id.decode(), LIVE)
+        return None
+
+
+def newest_id(client: redis.Redis) -> EntryId:
+    """The last id the stream has given; 0-0 if there is no stream yet."""
+    try:
+        return EntryId.parse(client.xinfo_stream(LIVE)["last-generated-id"])
+    except redis.ResponseError as exc:
+        if "no such key" not in str(exc):
+            raise
+        return START
+
+
+def missed(client: redis.Redis, after: EntryId, until: EntryId | None = None) -> Iterator[tuple[EntryId, Frame | None]]:
+    """Entries after one id up to another (default: all there are), page by page."""
+    while True:
+        page: Any = client.xrange(LIVE, f"({after}", str(until) if until else "+", count=PAGE)
+        for raw_id, fields in page:
+            after = EntryId.parse(raw_id)
+            yield after, readable(raw_id, fields)
+        if len(page) < PAGE:
+            return

@@ -1,0 +1,51 @@
+# ruff: noqa: S608 - only constants of this package are text; values travel as parameters
+"""Bars of a symbol and timeframe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from common.timeframes import TIMEFRAMES_S
+from web.queries.pieces import as_list, bar_start, sort, within
+from web.stores import Stores
+
+_PRICES = "open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume, status, revision"
+_OF_SYMBOL = "FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
+#: What a bar without a trade looks like where it is drawn: the close before it, and nothing traded.
+_FILLED = ", ".join(
+    f"CASE WHEN bar.timestamp = slot THEN bar.{name} ELSE {empty} END AS {name}"
+    for name, empty in {
+        **dict.fromkeys(("open", "high", "low", "close"), "bar.close"),
+        **dict.fromkeys(("volume", "tick_count", "quote_volume", "taker_buy_volume", "revision"), "0"),
+        "vwap": "NULL",
+        "status": "'filled'",
+    }.items()
+)
+
+
+def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
+    """`{"bars": [...], "count"}`: the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
+    if query.get("fill"):
+        return stores.text(as_list("bars", _filled(query)), {**query, "step_s": TIMEFRAMES_S[query["timeframe"]]})
+    newest = (
+        f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_OF_SYMBOL}{within(query)}"
+        " ORDER BY timestamp DESC LIMIT %(limit)s"
+    )
+    rows = (
+        f"SELECT symbol, timeframe, {bar_start('at')} AS timestamp, {_PRICES}"
+        f" FROM ({newest}) AS newest ORDER BY {sort(query['order']).replace('timestamp', 'at')}"
+    )
+    return stores.text(as_list("bars", rows), query)
+
+
+def _filled(query: Mapping[str, Any]) -> str:
+    """SQL for a bar in each slot up to the newest bar; a slot before the symbol's first bar is left out."""
+    newest = f"SELECT timestamp AS at {_OF_SYMBOL}{within(query)} ORDER BY timestamp DESC LIMIT 1"
+    step = "%(step_s)s * interval '1 second'"
+    reach = f"at - (%(limit)s - 1) * {step}"
+    first = f"greatest({reach}, %(start)s)" if query.get("start") else reach
+    before = f"SELECT * {_OF_SYMBOL} AND timestamp <= slot ORDER BY timestamp DESC LIMIT 1"
+    return (
+        f"SELECT symbol, timeframe, {bar_start('slot')} AS timestamp, {_FILLED} FROM ({newest}) AS newest,"
+        f" generate_series(at, {first}, -({step})) AS slot, LATERAL ({before}) AS bar"
+        f" ORDER BY {sort(query['order']).replace('timestamp', 'slot')}"
+    )

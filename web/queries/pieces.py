@@ -1,0 +1,40 @@
+# ruff: noqa: S608 - only constants of this package are text; values travel as parameters
+"""Pieces of SQL that several queries share. All values travel as parameters; only these constants are text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NEWEST_FIRST, OLDEST_FIRST = "timestamp DESC", "timestamp"
+
+
+def instant(column: str) -> str:
+    """SQL for a moment with its microseconds: `2026-11-23T07:00:00.123456Z`, or NULL."""
+    return f"""to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+def bar_start(column: str) -> str:
+    """SQL for the start of a bar, which is a whole second: `2026-11-23T07:00:00Z`."""
+    return f"""to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
+
+def finite(column: str) -> str:
+    """SQL for a float that JSON can hold: NaN and the infinities become NULL."""
+    return f"nullif(nullif(nullif({column}, 'NaN'), 'Infinity'), '-Infinity') AS {column}"
+
+
+def as_list(name: str, rows: str) -> str:
+    """SQL for `{"<name>": [...], "count": n}` of a sorted subquery."""
+    listed = f"json_build_object('{name}', coalesce(json_agg(listed), '[]'), 'count', count(*))"
+    return f"SELECT {listed}::text FROM ({rows}) AS listed"
+
+
+def within(query: Mapping[str, Any], column: str = "timestamp") -> str:
+    """SQL for `AND start <= column < end`, of what the query has of the two; constants let the planner leave leaves out."""
+    first = f" AND {column} >= %(start)s" if query.get("start") else ""
+    end = f" AND {column} < %(end)s" if query.get("end") else ""
+    return first + end
+
+
+def sort(order: str) -> str:
+    """SQL of `asc` or `desc` by time."""
+    return NEWEST_FIRST if order == "desc" else OLDEST_FIRST

@@ -1,0 +1,154 @@
+"""Tasks: their state, and the routes that make one for the aggregator."""
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from flask.views import MethodView
+from marshmallow import Schema, ValidationError, fields, validates_schema
+
+from common.codec import iso_us
+from common.tasks import create_task
+from common.trades import to_us
+from web.api import Blueprint, json_text, stores
+from web.errors import NotFound
+from web.queries.tasks import task_json
+from web.routes.analytics import STATS_WINDOW
+from web.schemas import Body, Stamp, Symbol, Timeframe, Whole
+
+blueprint = Blueprint("tasks", __name__, url_prefix="/api", description="Work that takes a while")
+
+
+def make_task(kind: str, params: dict[str, Any]) -> str:
+    """Queue a task for the process that does its kind, and answer its id."""
+    with stores().session() as connection:
+        return create_task(connection, kind, params)
+
+
+class TaskState(Schema):
+    """A task."""
+
+    task_id = fields.UUID()
+    kind = fields.String()
+    state = fields.String(metadata={"description": "queued, running, done or failed"})
+    progress = fields.Float(metadata={"description": "0 to 1"})
+    counts = fields.Dict()
+    error = fields.String(allow_none=True)
+    attempts = fields.Integer()
+    created_at = fields.String()
+    started_at = fields.String(allow_none=True)
+    finished_at = fields.String(allow_none=True)
+
+
+@blueprint.route("/tasks/<task_id>/")
+class TaskResource(MethodView):
+    """One task."""
+
+    @blueprint.response(200, TaskState)
+    def get(self, task_id: str) -> Response:
+        """How far a task is"""
+        text = task_json(stores(), str(UUID(task_id))) if _is_uuid(task_id) else None
+        if text is None:
+            raise NotFound("Task not found")
+        return json_text(text)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return bool(UUID(text))
+    except ValueError:
+        return False
+
+
+class Made(Schema):
+    """A task was made."""
+
+    status = fields.String(metadata={"example": "processing"})
+    task_id = fields.String(metadata={"description": "GET /api/tasks/<task_id>/ tells how far it is."})
+
+
+class BarsTask(Body):
+    """Which bars to build again from ticks; without start and end, all."""
+
+    symbol = Symbol(required=True)
+    timeframe = Timeframe(load_default="1s")
+    start = Stamp(metadata={"type": "string"})
+    end = Stamp(metadata={"type": "string"})
+
+
+class BarsTaskMade(Made):
+    """A task was made."""
+
+    symbol = fields.String()
+    timeframe = fields.String()
+
+
+@blueprint.route("/ingestion/process-bars/")
+class ProcessBarsResource(MethodView):
+    """Rebuilding bars."""
+
+    @blueprint.arguments(BarsTask)
+    @blueprint.response(202, BarsTaskMade)
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Build the bars of a symbol again from its ticks"""
+        stamps = {name: iso_us(to_us(body[name])) for name in ("start", "end") if name in body}
+        task_id = make_task("bars", body | stamps)
+        return {"status": "processing", "task_id": task_id, "symbol": body["symbol"], "timeframe": body["timeframe"]}
+
+
+class SpreadTask(Body):
+    """Which pair to compute again."""
+
+    symbol1 = Symbol(required=True)
+    symbol2 = Symbol(required=True)
+    timeframe = Timeframe(load_default="1s")
+    window = Whole(3, 10_000, load_default=60)
+
+    @validates_schema
+    def _two_symbols(self, body: dict[str, Any], **kwargs: Any) -> None:
+        if body["symbol1"] == body["symbol2"]:
+            raise ValidationError(f"must differ from symbol1, was {body['symbol2']!r}", "symbol2")
+
+
+class SpreadTaskMade(Made):
+    """A task was made."""
+
+    symbol_pair = fields.String()
+
+
+@blueprint.route("/analytics/compute-spread/")
+class ComputeSpreadResource(MethodView):
+    """Computing a pair."""
+
+    @blueprint.arguments(SpreadTask)
+    @blueprint.response(202, SpreadTaskMade)
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Compute the rows of a pair from its bars"""
+        return {
+            "status": "processing", "task_id": make_task("spread", body), "symbol_pair": f"{body['symbol1']}_{body['symbol2']}",
+        }  # fmt: skip
+
+
+class StatsTask(Body):
+    """Which symbol's statistics to compute again."""
+
+    symbol = Symbol(required=True)
+    timeframe = Timeframe(load_default="1s")
+    window = Whole(2, 10_000, load_default=STATS_WINDOW)
+
+
+class StatsTaskMade(Made):
+    """A task was made."""
+
+    symbol = fields.String()
+
+
+@blueprint.route("/analytics/compute-stats/")
+class ComputeStatsResource(MethodView):
+    """Computing statistics."""
+
+    @blueprint.arguments(StatsTask)
+    @blueprint.response(202, StatsTaskMade)
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Compute the statistics of a symbol from its bars"""
+        return {"status": "processing", "task_id": make_task("stats", body), "symbol": body["symbol"]}

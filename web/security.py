@@ -1,0 +1,64 @@
+"""What a browser may do with our answers, and who may reach us at all."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+
+from common.errors import ConfigError
+from common.settings import Settings
+from web.errors import Problem
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none';"
+        " form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def require_loopback(settings: Settings) -> None:
+    """Without keys, only this machine may reach the API.
+
+    Raises:
+        ConfigError: the host is open to others.
+    """
+    if not _is_loopback(settings.host):
+        raise ConfigError(
+            f"GEMS_HOST: {settings.host!r} would open an API without keys to other machines; use 127.0.0.1, or put a"
+            " proxy that asks for credentials before it"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_foreign_pages() -> None:
+    """A page of another origin may not change anything through a visitor's browser."""
+    origin = request.headers.get("Origin")
+    if request.method in ("GET", "HEAD", "OPTIONS") or not origin:
+        return
+    if urlsplit(origin).netloc != request.host:
+        raise Problem(403, f"a page of {origin:.100} may not do this")
+
+
+def add_headers(response: Response) -> Response:
+    """Security headers; an API answer is never cached, a file says itself how long."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def register_security(app: Flask) -> None:
+    """Guard every request of the app."""
+    app.before_request(refuse_foreign_pages)
+    app.after_request(add_headers)

@@ -1,0 +1,68 @@
+"""PostgreSQL and Redis as the web uses them: a pool of sessions, a client, and one way to read JSON."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from psycopg2.extensions import connection as Connection
+from sqlalchemy import create_engine
+
+from common.database import connect_database
+from common.settings import Settings
+from common.streams import connect_redis
+
+POOL_SIZE = 8
+OVERFLOW = 8
+POOL_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 10
+REDIS_TIMEOUT_S = 10
+
+
+class Stores:
+    """Opened at the first use, so that the web starts without waiting for its servers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.redis: redis.Redis = connect_redis(settings, socket_timeout=REDIS_TIMEOUT_S)
+        # pre_ping replaces sessions that a restarted server has left dead, before a request meets one.
+        self._engine = create_engine(
+            "postgresql+psycopg2://", creator=self._connect, pool_pre_ping=True, pool_use_lifo=True,
+            pool_size=POOL_SIZE, max_overflow=OVERFLOW, pool_timeout=POOL_TIMEOUT_S,
+        )  # fmt: skip
+
+    @contextmanager
+    def session(self, autocommit: bool = False) -> Iterator[Connection]:
+        """A session of the pool; what is not committed is rolled back at the end."""
+        pooled = self._engine.raw_connection()
+        connection: Connection = pooled.driver_connection  # type: ignore[assignment]
+        try:
+            connection.autocommit = autocommit
+            yield connection
+        finally:
+            if connection.closed:
+                pooled.invalidate()
+            pooled.close()
+
+    def row(self, statement: str, params: Mapping[str, Any] | None = None) -> tuple[Any, ...] | None:
+        """The first row that one statement answers, in a transaction of its own; None without one."""
+        with self.session(autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, params)
+            return cursor.fetchone()
+
+    def text(self, statement: str, params: Mapping[str, Any] | None = None) -> str:
+        """The JSON text that a statement of one row and one column builds."""
+        row = self.row(statement, params)
+        assert row, "an aggregate always answers a row"
+        return str(row[0])
+
+    def close(self) -> None:
+        """Close every session and connection that nobody uses."""
+        self._engine.dispose()
+        self.redis.close()
+
+    def _connect(self) -> Connection:
+        connection = connect_database(self.settings, "web", autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+        return connection

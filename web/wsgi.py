@@ -1,0 +1,9 @@
+"""`gunicorn -c web/gunicorn.conf.py web.wsgi:app`."""
+
+from common.log import set_up_log
+from common.settings import Settings
+from web.app import create_app
+
+settings = Settings.from_env()
+set_up_log("web", settings.log_level)
+app = create_app(settings)
