@@ -61,6 +61,12 @@ class House:
             return settings
         raise NotRunning(f"Nothing was ever started in {self}; start it with ./gems up{self.option}")
 
+    @staticmethod
+    def dashboard(settings: Settings) -> str:
+        """Address of the dashboard, as a browser on this machine reaches it."""
+        host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host
+        return f"http://{host}:{settings.port}/"
+
     def supervisor(self) -> Any:
         """The supervisor's XML-RPC namespace.
 

@@ -13,7 +13,7 @@ from ops.servers.postgres import check_version
 from ops.shutdown import leftovers, shut_down
 from ops.steps import Steps
 from ops.supervision import programs, render_supervisord
-from ops.watch import asked_to_stop, dashboard, stay, wait_ready
+from ops.watch import asked_to_stop, stay, wait_ready
 
 
 class CanNotStart(GemsError):
@@ -38,7 +38,7 @@ def start(house: House, settings: Settings, detach: bool) -> int:
     try:
         with asked_to_stop():
             wait_ready(house, supervisord, steps)
-            steps.welcome(house, dashboard(house.settings()), detach)
+            steps.welcome(house, house.dashboard(house.settings()), detach)
             return 0 if detach else stay(house, supervisord, steps)
     except KeyboardInterrupt:
         shut_down(house, steps.say)
@@ -51,7 +51,7 @@ def start(house: House, settings: Settings, detach: bool) -> int:
 
 def _refuse_second(house: House) -> None:
     if house.is_running():
-        address = dashboard(house.settings())
+        address = house.dashboard(house.settings())
         raise CanNotStart(
             f"This instance already runs: {address}\n"
             f"Stop it with ./gems down{house.option}, or start a second one with --data-dir and --port of its own."

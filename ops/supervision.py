@@ -49,7 +49,7 @@ def programs(settings: Settings) -> list[Program]:
         Program(name="importer", command="producer.importer", stage=60),
         Program(name="producer", command="producer", stage=60),
         *([sim] if settings.feed == "sim" else []),
-        Program(name="web", command="gunicorn --config python:ops.webserver web.wsgi:app", stage=70),
+        Program(name="web", command="gunicorn --config web/gunicorn.conf.py --no-control-socket web.wsgi:app", stage=70),
     ]
 
 

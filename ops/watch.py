@@ -40,7 +40,7 @@ def wait_ready(house: House, supervisord: "subprocess.Popen[bytes]", steps: Step
         "Redis": lambda: _redis_answers(settings),
         "PostgreSQL": lambda: _postgres_answers(settings),
         "the tables": lambda: _migrated(house),
-        "the dashboard": lambda: _web_answers(settings),
+        "the dashboard": lambda: _web_answers(house.dashboard(settings)),
     }
     deadline = time.monotonic() + _READY_S
     for what, reached in milestones.items():
@@ -84,12 +84,6 @@ def asked_to_stop() -> Iterator[None]:
     yield
 
 
-def dashboard(settings: Settings) -> str:
-    """Address of the dashboard, as a browser on this machine reaches it."""
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host
-    return f"http://{host}:{settings.port}/"
-
-
 def _redis_answers(settings: Settings) -> bool:
     try:
         with connect_redis(settings, socket_timeout=5) as client:
@@ -111,9 +105,9 @@ def _migrated(house: House) -> bool:
     return found.get("statename") == "EXITED" and found.get("exitstatus") == 0
 
 
-def _web_answers(settings: Settings) -> bool:
+def _web_answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{dashboard(settings)}api/ingestion/stats/", timeout=5) as answer:
+        with urllib.request.urlopen(f"{address}api/ingestion/stats/", timeout=5) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
