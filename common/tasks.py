@@ -85,3 +85,12 @@ def fail_task(connection: Connection, task_id: str, error: str) -> None:
         cursor.execute(
             "UPDATE tasks SET state = 'failed', error = %s, finished_at = now() WHERE task_id = %s", (error, task_id)
         )
+
+
+def release_task(connection: Connection, task_id: str) -> None:
+    """Give a task back because this process was asked to stop: the next one to claim it need not wait."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE tasks SET state = 'queued', attempts = greatest(0, attempts - 1) WHERE task_id = %s AND state = 'running'",
+            (task_id,),
+        )
