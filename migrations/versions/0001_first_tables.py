@@ -78,6 +78,27 @@ CREATE TABLE spread_analytics (
 ) PARTITION BY RANGE (timestamp);
 COMMENT ON COLUMN spread_analytics.coint_at IS 'the bar that adf_statistic, adf_pvalue and is_cointegrated were computed on';
 COMMENT ON COLUMN spread_analytics.carried IS 'the leg whose last close was carried forward: y, x or empty';
+CREATE TABLE pair_tests (
+    symbol_pair text COLLATE "C" NOT NULL,
+    timeframe text COLLATE "C" NOT NULL,
+    window_bars integer NOT NULL,
+    block_us bigint NOT NULL,
+    timestamp timestamptz NOT NULL,
+    statistic double precision,
+    pvalue double precision,
+    is_cointegrated boolean,
+    tested_at timestamptz,
+    PRIMARY KEY (symbol_pair, timeframe, window_bars, block_us)
+);
+CREATE INDEX pair_tests_waiting ON pair_tests (timestamp) WHERE tested_at IS NULL;
+COMMENT ON TABLE pair_tests IS 'Engle-Granger tests asked for and done: one for the first row of each block of bars';
+CREATE TABLE pair_reloads (
+    symbol text COLLATE "C" NOT NULL,
+    timeframe text COLLATE "C" NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (symbol, timeframe)
+);
+COMMENT ON TABLE pair_reloads IS 'Bars were rebuilt under the aggregator: it reads these series again';
 CREATE TABLE price_stats (
     symbol text COLLATE "C" NOT NULL,
     timeframe text COLLATE "C" NOT NULL,

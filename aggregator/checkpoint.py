@@ -1,0 +1,101 @@
+"""Where the aggregator is, and what it holds: a row in the transaction of the bars that it made.
+
+`token` fences: each owner raises it when it takes over, and a save under an older one is refused.
+"""
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import Json
+
+from aggregator.bars import COLUMN_NAMES, Bars
+from aggregator.core import Core
+from aggregator.symbols import Symbols
+from common.errors import Fenced
+from common.events import Event
+from common.streams import START, EntryId
+
+_TAKE = """
+INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
+VALUES (%s, 1, 0, 0, '', '{}', '', '')
+ON CONFLICT (shard) DO UPDATE SET token = c.token + 1
+RETURNING token, position_ms, position_seq, run_id, state, events
+"""
+_SAVE = """
+UPDATE checkpoints SET position_ms = %s, position_seq = %s, run_id = %s, watermarks = %s, state = %s, events = %s,
+    bars = bars + %s, late = late + %s, updated_at = now()
+WHERE shard = %s AND token = %s
+"""
+
+
+class Checkpoint(NamedTuple):
+    """What the last owner left; `state` None where nobody ever saved."""
+
+    token: int
+    position: EntryId
+    run_id: str
+    state: dict[str, Any] | None
+    events: list[Event]
+
+
+def take_over(cursor: Cursor, shard: int) -> Checkpoint:
+    """Become the owner of a shard: from now on, saves of earlier owners are refused."""
+    cursor.execute(_TAKE, (shard,))
+    row = cursor.fetchone()
+    assert row, "an upsert answers a row"
+    token, ms, seq, run_id, state, events = row
+    loaded = orjson.loads(zlib.decompress(state)) if len(state) else None
+    told = [Event(*event) for event in orjson.loads(zlib.decompress(events))] if len(events) else []
+    return Checkpoint(token, EntryId(int(ms), int(seq)) if loaded else START, run_id, loaded, told)
+
+
+def save(
+    cursor: Cursor, shard: int, token: int, position: EntryId, run_id: str, core: Core, events: list[Event], bars: int, late: int
+) -> None:
+    """Save position, state and events; `bars` and `late` are added to the counters.
+
+    Raises:
+        Fenced: another owner has taken over.
+    """
+    state = zlib.compress(orjson.dumps(to_json(core)), 1)
+    told = zlib.compress(orjson.dumps(events), 1)
+    cursor.execute(
+        _SAVE, (position.ms, position.seq, run_id, Json(core.watermarks()), state, told, bars, late, shard, token)
+    )
+    if cursor.rowcount != 1:
+        raise Fenced(f"shard {shard} has another owner now")
+
+
+def to_json(core: Core) -> dict[str, Any]:
+    """The core's state; whole numbers beyond 64 bits become text."""
+    tables = {timeframe: [_column(values) for values in bars.columns()] for timeframe, bars in core.open.items()}
+    return {"symbols": core.symbols.to_json(), "open": tables, "doubting": core.doubting}
+
+
+def restore(core: Core, state: dict[str, Any]) -> None:
+    """Give a new core the state of an old one; a timeframe that was not built before starts empty and unproved."""
+    core.symbols = Symbols.from_json(state["symbols"])
+    core.doubting = state["doubting"]
+    for timeframe in core.open:
+        if timeframe in state["open"]:
+            core.open[timeframe] = Bars(*[_array(column) for column in state["open"][timeframe]])
+    if set(core.open) - set(state["open"]):
+        core.trust()
+
+
+def _column(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    if values.dtype == object:
+        return {"wide": [str(value) for value in values]}
+    return {"values": values.tolist()}
+
+
+def _array(column: dict[str, Any]) -> np.ndarray[Any, Any]:
+    if "wide" in column:
+        return np.array([int(text) for text in column["wide"]], dtype=object)
+    return np.array(column["values"], dtype=np.int64)
+
+
+assert len(COLUMN_NAMES) == 16, "the checkpoint's tables are lists of columns by position"

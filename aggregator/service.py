@@ -1,0 +1,169 @@
+"""The aggregator's loop: tail the stream, let the core decide, commit bars with the checkpoint, then tell live listeners.
+
+Start and resume are one path: after any fault the state is the last checkpoint's, and the stream is read on from there.
+"""
+
+import time
+
+import numpy as np
+import psycopg2
+import redis
+from psycopg2.extensions import connection as Connection
+
+from aggregator import checkpoint
+from aggregator.core import Core, Outcome
+from aggregator.live import LiveBars
+from aggregator.store import BarsStore
+from aggregator.tail import Tail
+from common.columns import read_entries
+from common.database import connect_database, transaction, wait_for_schema
+from common.events import publish
+from common.health import Heartbeat
+from common.judge import Limits
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.settings import Settings
+from common.streams import TRANSIENT, Entry, connect_redis, server_identity, stream_names
+
+OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
+#: A turn takes at least this long: at middling rates it gathers entries, at no cost that a person sees.
+TURN_S = 0.02
+BLOCK_MS = 100
+#: Rows worked on at once.
+CHUNK_ROWS = 50_000
+#: How long the position may stay uncommitted while no bar closes.
+COMMIT_S = 1.0
+#: How far back bars are rebuilt when entries may have been lost.
+DOUBT_US = 120_000_000
+_LOCK = 0x6765_6D73_0100
+
+log = get_logger(__name__)
+
+
+def aggregate(settings: Settings, stop: Stop, shard: int) -> None:
+    """Own a shard until asked to stop; while another process owns it, wait."""
+    connection = wait_for_schema(settings, stop, f"gems aggregator {shard}")
+    delays = backoff_s()
+    while connection and not stop.requested():
+        try:
+            if connection.closed:
+                connection = connect_database(settings, f"gems aggregator {shard}")
+            if _own(connection, shard, stop):
+                service = Service(settings, stop, shard, connection)
+                delays = backoff_s()
+                service.run()
+        except OUTAGES as exc:
+            delay_s = next(delays)
+            first_line = (str(exc).strip().splitlines() or [""])[0]
+            log.warning("%s: %s; going on from the last checkpoint in %.1f s", type(exc).__name__, first_line, delay_s)
+            _close(connection)
+            stop.wait(delay_s)
+
+
+def _own(connection: Connection, shard: int, stop: Stop) -> bool:
+    """Wait for the shard's session lock: one owner, any number of spares."""
+    waited = False
+    while not stop.requested():
+        with transaction(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK + shard,))
+            row = cursor.fetchone()
+        if row and row[0]:
+            return True
+        if not waited:
+            log.info("shard %d has an owner; waiting to take over", shard)
+            waited = True
+        stop.wait(0.5)
+    return False
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except psycopg2.Error as exc:
+        log.info("closing a broken session: %s", exc)
+
+
+class Service:
+    """The owner of a shard."""
+
+    def __init__(self, settings: Settings, stop: Stop, shard: int, connection: Connection) -> None:
+        self._settings, self._stop, self._shard = settings, stop, shard
+        self._limits = Limits.of(settings)
+        self._client = connect_redis(settings)
+        self._heartbeat = Heartbeat(self._client, f"aggregator_{shard}")
+        self._core = Core(settings.timeframes, settings.lateness_ms)
+        self._store = BarsStore(settings, connection, shard, self._core)
+        self._live = LiveBars(settings, self._client)
+        self._tail = Tail(self._client, stream_names(settings)[shard])
+        self._next_commit_s = 0.0
+        self._facts = {"trades": 0, "repeated": 0, "late": 0, "bars": 0}
+
+    def run(self) -> None:
+        """Load the checkpoint, then work until asked to stop."""
+        self._start()
+        while not self._stop.requested():
+            began_s = time.monotonic()
+            self._turn()
+            self._stop.wait(max(0.0, TURN_S - (time.monotonic() - began_s)))
+        self._commit(Outcome())
+
+    def _start(self) -> None:
+        found = self._store.take_over()
+        publish(self._client, found.events)
+        run_id = server_identity(self._client)
+        self._store.run_id = run_id
+        self._tail.position = found.position
+        if found.state is not None:
+            checkpoint.restore(self._core, found.state)
+        self._store.load_pairs()
+        if found.state is None:
+            self._doubt_unless_whole()
+        elif not self._tail.holds_position():
+            self._doubt("the stream no longer holds the last entry read", from_start=True)
+        elif run_id != found.run_id:
+            self._doubt("Redis was restarted", from_start=False)
+        log.info("reading %s on from %s with %d symbols", self._tail.stream, self._tail.position, len(self._core.symbols))
+
+    def _doubt_unless_whole(self) -> None:
+        """Without a checkpoint, bars are proved only if the stream still holds its very first entry."""
+        marked = self._store.mark_everything()
+        if marked or not self._tail.is_whole():
+            self._doubt("there is no checkpoint", from_start=True)
+
+    def _doubt(self, reason: str, from_start: bool) -> None:
+        log.warning("%s: bars of this time will be rebuilt from the ticks", reason)
+        self._tail.catch_up_from(from_start)
+        outcome = Outcome(marks=self._core.doubt(reason, DOUBT_US))
+        self._commit(outcome)
+
+    def _turn(self) -> None:
+        entries = self._tail.read(BLOCK_MS, CHUNK_ROWS)
+        if entries:
+            outcome = self._take(entries)
+        else:
+            now_ms = self._tail.quiet_until_ms()
+            outcome = self._core.on_time(now_ms) if now_ms else Outcome()
+        if self._core.doubting and self._tail.has_caught_up():
+            self._core.trust()
+            self._next_commit_s = 0.0
+        if outcome.closed or outcome.marks or outcome.holes or time.monotonic() >= self._next_commit_s:
+            self._commit(outcome)
+        if not self._tail.is_behind:
+            self._live.tell(self._core, outcome.changed)
+        if self._heartbeat.due():
+            self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
+
+    def _take(self, entries: list[Entry]) -> Outcome:
+        batch = read_entries(entries, self._limits)
+        entry_ms = np.array([entry.id.ms for entry in entries], dtype=np.int64)
+        outcome = self._core.on_trades(batch.columns, entry_ms[batch.columns.entry], entries[-1].id.ms)
+        self._facts["trades"] += outcome.trades
+        self._facts["repeated"] += outcome.repeated
+        self._facts["late"] += outcome.late
+        return outcome
+
+    def _commit(self, outcome: Outcome) -> None:
+        self._next_commit_s = time.monotonic() + COMMIT_S
+        events, bars = self._store.commit(outcome, self._tail.position)
+        self._facts["bars"] += bars
+        publish(self._client, events)

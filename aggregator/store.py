@@ -1,0 +1,98 @@
+"""The aggregator's one transaction: marks, holes, bars, pair rows, alerts and the checkpoint, together or not at all."""
+
+from collections.abc import Sequence
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
+
+from aggregator import alertstage, barstore, checkpoint
+from aggregator.core import Core, Mark, Outcome
+from aggregator.events import closed_events
+from aggregator.intervals import Hole
+from aggregator.pairstage import PairStage
+from common.database import transaction
+from common.events import Event
+from common.settings import Settings
+from common.streams import EntryId, stream_names
+
+_MARK = "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s"
+_HOLE = "INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES %s ON CONFLICT DO NOTHING"
+_MARK_STORED = """
+INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)
+SELECT symbol, (extract(epoch FROM min(timestamp)) * 1000000)::bigint, (extract(epoch FROM max(timestamp)) * 1000000)::bigint,
+    %s, 0, 0, 'stored before the first checkpoint'
+FROM raw_ticks GROUP BY symbol, (timestamp AT TIME ZONE 'UTC')::date
+"""
+_RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol"
+
+
+class BarsStore:
+    """Commits what the core decided, under the owner's token."""
+
+    def __init__(self, settings: Settings, connection: Connection, shard: int, core: Core) -> None:
+        self._settings, self._connection, self._shard, self._core = settings, connection, shard, core
+        self._stream = stream_names(settings)[shard]
+        self._pairs = PairStage(settings)
+        self._leaves = barstore.BarLeaves()
+        self._token = 0
+        self.run_id = ""
+
+    def take_over(self) -> checkpoint.Checkpoint:
+        """Become the owner; answers what the last one left."""
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            found = checkpoint.take_over(cursor, self._shard)
+        self._token = found.token
+        return found
+
+    def load_pairs(self) -> None:
+        """Read the pair series' windows as they are stored."""
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            self._pairs.load(cursor, self._core.watermarks())
+
+    def mark_everything(self) -> int:
+        """Mark all stored ticks dirty: nobody ever built their bars. Answers how many ranges."""
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            cursor.execute(_MARK_STORED, (self._stream,))
+            return cursor.rowcount
+
+    def commit(self, outcome: Outcome, position: EntryId) -> tuple[list[Event], int]:
+        """Write an outcome and the position after it; answers the events to publish and how many bars are new.
+
+        Raises:
+            Fenced: another owner has taken over; nothing was written.
+        """
+        closed = outcome.closed
+        self._leaves.ensure(self._connection, [int(us) for rows in closed.values() for us in rows.bars.start_us])
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            self._mark(cursor, outcome.marks, outcome.holes, position)
+            events: list[Event] = []
+            if closed:
+                barstore.stage(cursor, closed, self._core.symbols)
+                events = closed_events(closed, barstore.settle(cursor), self._core.symbols)
+            bars = sum(event.event == "bar" for event in events)
+            self._reload_pairs(cursor)
+            rows = self._pairs.step(cursor, closed, self._core.symbols)
+            events += [Event("spread", row) for row in rows]
+            if closed or rows:
+                alerts = alertstage.step(cursor, closed, self._core.symbols, rows)
+                events += [Event("alert", alert) for alert in alerts]
+            checkpoint.save(
+                cursor, self._shard, self._token, position, self.run_id, self._core, events, bars, outcome.late
+            )
+        return events, bars
+
+    def _mark(
+        self, cursor: Cursor, marks: Sequence[Mark], holes: Sequence[tuple[str, Hole]], position: EntryId
+    ) -> None:
+        if marks:
+            rows = [(m.symbol, m.first_us, m.last_us, self._stream, position.ms, position.seq, m.reason) for m in marks]
+            execute_values(cursor, _MARK, rows)
+        if holes:
+            execute_values(cursor, _HOLE, [(symbol, *hole) for symbol, hole in holes])
+
+    def _reload_pairs(self, cursor: Cursor) -> None:
+        """Bars or rows of a series were rebuilt: read its window again, so that the rows to come stand on what is stored."""
+        cursor.execute(_RELOADS, (self._core.symbols.names,))
+        if cursor.rowcount:
+            self._pairs.load(cursor, self._core.watermarks())

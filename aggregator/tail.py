@@ -1,0 +1,70 @@
+"""One stream, read in order by one reader that keeps its own position."""
+
+from typing import Any
+
+import redis
+
+from common.streams import START, Entry, EntryId, to_entry
+
+MAX_ENTRIES = 5_000
+
+
+class Tail:
+    """Reads entries after `position`; the caller commits the position with what it made of them."""
+
+    def __init__(self, client: redis.Redis, stream: str) -> None:
+        self._client, self.stream = client, stream
+        self.position = START
+        self.is_behind = False  # entries were waiting at the last read
+        self._catch_up_to: EntryId | None = None
+        self._rows_per_entry = 1.0
+
+    def read(self, block_ms: int, rows: int) -> list[Entry]:
+        """The next entries, about `rows` rows of them; waits up to `block_ms` for the first."""
+        count = max(1, min(MAX_ENTRIES, int(rows / self._rows_per_entry)))
+        found: Any = self._client.xread({self.stream: str(self.position)}, count=count, block=block_ms)
+        if not found:
+            self.is_behind = False
+            return []
+        entries = [to_entry(*item) for item in found[0][1]]
+        self.position = entries[-1].id
+        self.is_behind = len(entries) == count
+        mean = sum(entry.rows.count(b"\n") for entry in entries) / len(entries)
+        self._rows_per_entry = 0.5 * self._rows_per_entry + 0.5 * max(1.0, mean)
+        return entries
+
+    def quiet_until_ms(self) -> int | None:
+        """Redis' time if nothing is unread at that time; None otherwise. The time is taken first, both in one transaction."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.time()
+        pipe.xread({self.stream: str(self.position)}, count=1)
+        (seconds, micros), unread = pipe.execute()
+        return None if unread else seconds * 1000 + micros // 1000
+
+    def holds_position(self) -> bool:
+        """True if the stream still has the entry at the position: trimming keeps it, so else the stream was changed."""
+        if self.position == START:
+            return self.is_whole()
+        at = str(self.position)
+        return bool(self._client.xrange(self.stream, at, at, count=1))
+
+    def is_whole(self) -> bool:
+        """True if no entry was ever trimmed from the stream, or it does not exist yet."""
+        try:
+            told: Any = self._client.xinfo_stream(self.stream)
+        except redis.ResponseError as exc:
+            if "no such key" not in str(exc):
+                raise
+            return True
+        return int(told["entries-added"]) == int(told["length"])
+
+    def catch_up_from(self, start: bool) -> None:
+        """Read again from the first entry on, or from here; `has_caught_up` tells when what is there now has been read."""
+        if start:
+            self.position = START
+        last: Any = self._client.xrevrange(self.stream, count=1)
+        self._catch_up_to = EntryId.parse(last[0][0]) if last else START
+
+    def has_caught_up(self) -> bool:
+        """True once everything has been read that was there when `catch_up_from` was called."""
+        return self._catch_up_to is None or self.position >= self._catch_up_to
