@@ -95,8 +95,16 @@ def drop_leaves_before(connection: Connection, table: str, day: date) -> list[st
     return old
 
 
-def _leaf_end(leaf: str) -> date:
+def leaf_ranges(cursor: Cursor, table: str) -> list[tuple[date, date]]:
+    """The UTC days `[first, end)` of each leaf of a table, oldest first."""
+    return sorted((_leaf_first(leaf), _leaf_end(leaf)) for leaf in _leaves(cursor, table))
+
+
+def _leaf_first(leaf: str) -> date:
     stamp = leaf.rsplit("_", 1)[1]
-    if len(stamp) == 8:
-        return datetime.strptime(stamp, "%Y%m%d").replace(tzinfo=UTC).date() + timedelta(days=1)
-    return _next_month(datetime.strptime(stamp + "01", "%Y%m%d").replace(tzinfo=UTC).date())
+    return date(int(stamp[:4]), int(stamp[4:6]), int(stamp[6:] or 1))
+
+
+def _leaf_end(leaf: str) -> date:
+    first = _leaf_first(leaf)
+    return first + timedelta(days=1) if len(leaf.rsplit("_", 1)[1]) == 8 else _next_month(first)

@@ -88,6 +88,28 @@ def read_range(client: redis.Redis, stream: str, after: EntryId, last: EntryId, 
     return [to_entry(*item) for item in found]
 
 
+def last_delivered(client: redis.Redis, stream: str) -> EntryId | None:
+    """The group's last delivered entry; None without stream or group."""
+    try:
+        groups: Any = client.xinfo_groups(stream)
+    except redis.ResponseError:
+        return None
+    return next((EntryId.parse(group["last-delivered-id"]) for group in groups if group["name"] == GROUP.encode()), None)
+
+
+def writers_position(client: redis.Redis, stream: str) -> EntryId | None:
+    """Every entry up to here is committed; None without a group.
+
+    Read in this order: an entry delivered after the first call can only make the answer smaller.
+    """
+    delivered = last_delivered(client, stream)
+    if delivered is None:
+        return None
+    summary: Any = client.xpending(stream, GROUP)
+    oldest = summary["min"]
+    return min(delivered, EntryId.parse(oldest).before()) if oldest else delivered
+
+
 def server_identity(client: redis.Redis) -> str:
     """The server's `run_id`: it changes at every start, also after a failover."""
     return str(client.info("server")["run_id"])

@@ -1,0 +1,102 @@
+"""Tasks that a person or an API call asks for: bars, pair rows and statistics over what is stored."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import execute_values
+
+from aggregator.barstore import BarLeaves
+from aggregator.marks import kept_span
+from aggregator.pairbook import compute_pair
+from aggregator.pairstage import PairKey
+from aggregator.pricestats import price_statistics
+from aggregator.rebuild import Span, closed_through, rebuild
+from common.database import transaction
+from common.partitions import leaf_ranges
+from common.settings import Settings
+from common.tasks import Task, tell_progress
+from common.timeframes import timeframe_us
+from common.trades import US_PER_DAY, from_us, to_us
+
+Counts = dict[str, Any]
+STATS_WINDOW = 20
+_STATS_BARS = """
+SELECT timestamp, open, high, low, close, volume FROM processed_bars
+WHERE symbol = %s AND timeframe = %s AND timestamp < %s ORDER BY timestamp
+"""
+_STATS = """
+INSERT INTO price_stats (symbol, timeframe, window_bars, timestamp, returns, volatility, volume_ma, price_change_pct,
+    high_low_range)
+VALUES %s ON CONFLICT (symbol, timeframe, window_bars, timestamp) DO UPDATE SET returns = excluded.returns,
+    volatility = excluded.volatility, volume_ma = excluded.volume_ma, price_change_pct = excluded.price_change_pct,
+    high_low_range = excluded.high_low_range
+"""
+
+
+class Computer:
+    """Runs tasks on one session."""
+
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self._settings, self._connection, self._leaves = settings, connection, BarLeaves()
+        self._kinds: dict[str, Callable[[Task], Counts]] = {"bars": self._bars, "spread": self._spread, "stats": self._stats}
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of tasks done here."""
+        return list(self._kinds)
+
+    def run(self, task: Task) -> Counts:
+        """Do a task; answers its counts."""
+        return self._kinds[task.kind](task)
+
+    def _bars(self, task: Task) -> Counts:
+        """Rebuild a symbol's closed bars from all its ticks, day by day, newest first."""
+        symbol, timeframe = task.params["symbol"], task.params["timeframe"]
+        first_us, last_us = task.params.get("start_us", 0), task.params.get("end_us", 2**62)
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            closed_us = closed_through(cursor, [symbol]).get(symbol, 0)
+            ranges = leaf_ranges(cursor, "raw_ticks")
+        stored = [day for first, end in ranges for day in _days(first, end)]
+        days = [day for day in stored if first_us < (day + 1) * US_PER_DAY and day * US_PER_DAY < last_us]
+        counts: Counts = {"days": len(days), "bars_changed": 0}
+        for done, day in enumerate(sorted(days, reverse=True), 1):
+            span = Span(symbol, max(first_us, day * US_PER_DAY), min(last_us, (day + 1) * US_PER_DAY) - 1)
+            span = kept_span(self._settings, span)
+            if span.first_us <= span.last_us:
+                counts["bars_changed"] += len(rebuild(self._connection, self._leaves, span, [timeframe], closed_us))
+            tell_progress(self._connection, task.task_id, done / len(days), counts)
+        return counts
+
+    def _spread(self, task: Task) -> Counts:
+        symbols = (task.params["symbol1"], task.params["symbol2"])
+        key = PairKey("_".join(symbols), task.params["timeframe"], int(task.params["window"]))
+        written = compute_pair(
+            self._connection, self._leaves, self._settings, key, symbols, task.params.get("start_us"), task.params.get("end_us")
+        )
+        return {"rows": written.rows, "changed": written.changed}
+
+    def _stats(self, task: Task) -> Counts:
+        symbol, timeframe = task.params["symbol"], task.params["timeframe"]
+        window = int(task.params.get("window", STATS_WINDOW))
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            closed_us = closed_through(cursor, [symbol]).get(symbol, 0) - timeframe_us(timeframe) + 1
+            cursor.execute(_STATS_BARS, (symbol, timeframe, from_us(max(0, closed_us))))
+            bars = cursor.fetchall()
+        if not bars:
+            return {"rows": 0}
+        opens, highs, lows, closes, volumes = np.array([[float(value) for value in row[1:]] for row in bars]).T
+        values = price_statistics(opens, highs, lows, closes, volumes, window).rows()
+        self._leaves.ensure(self._connection, {to_us(row[0]) for row in bars})
+        lines = [(symbol, timeframe, window, row[0], *value) for row, value in zip(bars, values, strict=True)]
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            execute_values(cursor, _STATS, lines, page_size=5_000)
+        return {"rows": len(lines)}
+
+
+def _days(first: date, end: date) -> list[int]:
+    """UTC days since 1970 in `[first, end)`."""
+    epoch = date(1970, 1, 1)
+    return [(first + timedelta(days=offset) - epoch).days for offset in range((end - first).days)]

@@ -1,0 +1,68 @@
+"""What follows a rebuild: the pair rows that used the bars, the aggregator's windows, and live listeners."""
+
+from collections.abc import Iterable, Sequence
+
+import redis
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import execute_values
+
+from aggregator.barstore import BarLeaves, Settled
+from aggregator.pairbook import compute_pair, touched_until_us
+from aggregator.pairstage import PairKey
+from common.database import transaction
+from common.events import Event, publish
+from common.settings import Settings, pair_legs
+from common.trades import to_us
+
+#: A large import rebuilds more bars than anybody listens to: the newest are told one by one, the rest as a count.
+TELL_AT_MOST = 2_000
+_BODIES = """
+SELECT jsonb_build_object('symbol', b.symbol, 'timeframe', b.timeframe,
+    'timestamp', to_char(b.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'open', b.open, 'high', b.high, 'low', b.low, 'close', b.close, 'volume', b.volume, 'tick_count', b.tick_count,
+    'quote_volume', b.quote_volume, 'taker_buy_volume', b.taker_buy_volume, 'vwap', b.vwap, 'status', b.status,
+    'revision', b.revision, 'closed', true), r.is_new
+FROM (VALUES %s) AS r (symbol, timeframe, timestamp, is_new)
+JOIN processed_bars b ON (b.symbol, b.timeframe, b.timestamp) = (r.symbol, r.timeframe, r.timestamp::timestamptz)
+ORDER BY b.timestamp
+"""
+_RELOAD = "INSERT INTO pair_reloads (symbol, timeframe) VALUES %s ON CONFLICT DO NOTHING"
+
+
+def follow_up(
+    settings: Settings, client: redis.Redis, connection: Connection, leaves: BarLeaves, settled: Sequence[Settled]
+) -> None:
+    """Recompute pair rows that used the rebuilt bars, then tell live listeners."""
+    if not settled:
+        return
+    for key, symbols in _series(settings):
+        changed = [to_us(bar.timestamp) for bar in settled if bar.symbol in symbols and bar.timeframe == key.timeframe]
+        if changed:
+            _recompute(settings, connection, leaves, key, symbols, changed)
+    publish(client, _bar_events(connection, settled))
+
+
+def _recompute(
+    settings: Settings, connection: Connection, leaves: BarLeaves, key: PairKey, symbols: tuple[str, str], changed: Sequence[int]
+) -> None:
+    with transaction(connection), connection.cursor() as cursor:
+        until_us = touched_until_us(cursor, key, max(changed))
+    if until_us is not None:
+        compute_pair(connection, leaves, settings, key, symbols, min(changed), until_us)
+    with transaction(connection), connection.cursor() as cursor:
+        execute_values(cursor, _RELOAD, [(symbol, key.timeframe) for symbol in symbols])
+
+
+def _series(settings: Settings) -> Iterable[tuple[PairKey, tuple[str, str]]]:
+    for pair in settings.pairs:
+        symbols = pair_legs(pair, settings.symbols)
+        if symbols:
+            yield from ((PairKey(pair, timeframe, settings.window), symbols) for timeframe in settings.timeframes)
+
+
+def _bar_events(connection: Connection, settled: Sequence[Settled]) -> list[Event]:
+    newest = sorted(settled, key=lambda bar: bar.timestamp)[-TELL_AT_MOST:]
+    with transaction(connection), connection.cursor() as cursor:
+        keys = [(bar.symbol, bar.timeframe, bar.timestamp, bar.is_new) for bar in newest]
+        rows = execute_values(cursor, _BODIES, keys, page_size=TELL_AT_MOST, fetch=True)
+    return [Event("bar" if is_new else "bar.revised", body) for body, is_new in rows]
