@@ -155,4 +155,13 @@ def _told(settings: Settings) -> dict[str, Any]:
     with connect_redis(settings, socket_timeout=5) as client:
         keys = [f"health:{key.decode().partition(':')[2]}" for key in client.scan_iter("health:*", count=1000)]
         hashes = {key.partition(":")[2]: client.hgetall(key) for key in sorted(keys)}
-    return {name: {field.decode(): text.decode() for field, text in facts.items()} for name, facts in hashes.items()}
+    return {name: {field.decode(): _number(text.decode()) for field, text in facts.items()} for name, facts in hashes.items()}
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

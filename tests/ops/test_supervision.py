@@ -69,7 +69,14 @@ def test_settings_number_the_processes() -> None:
 
 @pytest.mark.parametrize(
     ("earlier", "later"),
-    [("web", "writer"), ("sim", "producer"), ("producer", "writer"), ("importer", "writer"), ("writer", "redis"), ("redis", "postgres")],
+    [
+        ("web", "writer"),
+        ("sim", "producer"),
+        ("producer", "writer"),
+        ("importer", "writer"),
+        ("writer", "redis"),
+        ("redis", "postgres"),
+    ],
 )
 def test_the_stop_follows_the_data(earlier: str, later: str) -> None:
     stage = {program.name: program.stage for program in programs(Settings.from_env({}))}
