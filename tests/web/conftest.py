@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 from common.settings import Settings
 from web.app import close_app, create_app
 
+NOWHERE = "postgresql://x@127.0.0.1:1/x"
+
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
@@ -22,3 +24,19 @@ def app(settings: Settings) -> Iterator[Flask]:
 def client(app: Flask) -> FlaskClient:
     """A client without a network."""
     return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def storeless() -> Iterator[FlaskClient]:
+    """A client of a web whose stores are away: what is refused by its form never asks them."""
+    app = create_app(Settings.from_env({}, database_url=NOWHERE, redis_url="redis://127.0.0.1:1/0"))
+    yield app.test_client()
+    close_app(app)
+
+
+@pytest.fixture
+def only_redis(redis_url: str) -> Iterator[FlaskClient]:
+    """A client of a web whose PostgreSQL is away."""
+    app = create_app(Settings.from_env({}, database_url=NOWHERE, redis_url=redis_url))
+    yield app.test_client()
+    close_app(app)

@@ -197,8 +197,8 @@ def test_an_unknown_symbol_is_an_empty_list(client: FlaskClient, path: str, name
         ("/api/analytics/alerts/?status=ACTIVE!", "status", "must be a status"),
     ],
 )
-def test_bad_queries_are_400_and_name_the_field(client: FlaskClient, path: str, field: str, words: str) -> None:
-    response = client.get(path)
+def test_bad_queries_are_400_and_name_the_field(storeless: FlaskClient, path: str, field: str, words: str) -> None:
+    response = storeless.get(path)
     body = response.get_json()
     assert (response.status_code, body["field"], body["status"]) == (400, field, 400)
     assert body["error"].startswith(field)
@@ -214,3 +214,18 @@ def test_the_first_window_reaches_as_far_as_the_bars_say(client: FlaskClient, ap
         assert next(window_starts(cursor, query, "1s")) == second(997)
         assert next(window_starts(cursor, {**query, "end": second(500)}, "1s")) == second(497)
         assert list(window_starts(cursor, {**query, "start": second(998)}, "1s")) == [second(998)]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "field"),
+    [
+        ("?topics=bars,moon", {}, "topics"),
+        ("?timeframe=7m", {}, "timeframe"),
+        ("?since=soon", {}, "since"),
+        ("", {"Last-Event-ID": "1-2-3"}, "Last-Event-ID"),
+        ("", {"Last-Event-ID": "9" * 30}, "Last-Event-ID"),
+    ],
+)
+def test_bad_stream_queries_are_400(storeless: FlaskClient, query: str, headers: dict[str, str], field: str) -> None:
+    response = storeless.get(f"/api/stream{query}", headers=headers)
+    assert (response.status_code, response.get_json()["field"]) == (400, field)

@@ -40,9 +40,12 @@ def window_starts(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> I
     hint = _hint(cursor, query, timeframe)
     reached = edge + timedelta(seconds=1)
     for start in (hint, *(edge - window for window in _WINDOWS)):
-        if start and start < reached and (floor is None or start > floor):
-            reached = start
-            yield start
+        if start is None or start >= reached:
+            continue
+        if floor is not None and start <= floor:
+            break
+        reached = start
+        yield start
     yield floor
 
 

@@ -27,7 +27,7 @@ class AlertBody(Body):
     symbol_pair = PairName(required=True, metadata={"description": "A pair Y_X, or a symbol for a single-symbol type."})
     condition = fields.Dict(
         required=True,
-        error_messages={"required": "is required", "invalid": 'must be an object such as {"threshold": 2.0}'},
+        error_messages={"required": "is required", "invalid": 'must be an object such as {{"threshold": 2.0}}'},
         metadata={"description": "threshold; optional: timeframe, cooldown_s, once", "example": {"threshold": 2.0}},
     )
 

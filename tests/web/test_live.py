@@ -1,0 +1,270 @@
+"""Server-sent events against a real gunicorn: nothing missed, nothing twice, whatever breaks."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from common.events import Event, publish
+from common.settings import Settings
+from common.streams import LIVE, START, EntryId, connect_redis
+from tests.web.conftest import NOWHERE
+from tests.web.streams import ROOT, Reader, running_web
+from web.listening import Primed, listen
+from web.live import QUEUE_LENGTH, Client, Filter, Hub, to_frame
+
+ALL = Filter(frozenset(), frozenset(), frozenset())
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def live_settings(servers: object) -> Settings:
+    """Of a web whose PostgreSQL is away, which live events don't need."""
+    url = servers.redis_url()  # type: ignore[attr-defined]
+    return Settings.from_env({}, database_url=NOWHERE, redis_url=url, sse_clients=4)
+
+
+@pytest.fixture(scope="module")
+def port(live_settings: Settings) -> Iterator[int]:
+    """The port of a web that all tests of this file share."""
+    with running_web(live_settings) as (started, _):
+        yield started
+
+
+@pytest.fixture
+def events(live_settings: Settings) -> Iterator[redis.Redis]:
+    """A client of the Redis of `port`; events of earlier tests are still there, as in life."""
+    with connect_redis(live_settings) as client:
+        yield client
+
+
+def bar(number: int, symbol: str = "BTCUSDT", timeframe: str = "1s", event: str = "bar") -> Event:
+    return Event(event, {"symbol": symbol, "timeframe": timeframe, "n": number})
+
+
+def numbers(found: list) -> list[int]:
+    return [json.loads(event.text)["n"] for event in found]
+
+
+def test_a_new_client_gets_what_comes_and_nothing_old(port: int, events: redis.Redis) -> None:
+    publish(events, [bar(0)])
+    reader = Reader(port, "?topics=bars")
+    headers = reader.response.headers
+    assert headers["Content-Type"].startswith("text/event-stream")
+    assert (headers["X-Accel-Buffering"], "no-cache" in headers["Cache-Control"]) == ("no", True)
+    assert reader.response.readline() == b"retry: 1000\n"
+    assert reader.response.readline().startswith(b"id: ")
+    began_s = time.monotonic()
+    publish(events, [bar(1), bar(2, event="bar.open")])
+    found = reader.take(2)
+    assert time.monotonic() - began_s < 2
+    assert [(event.name, json.loads(event.text)["n"]) for event in found] == [("bar", 1), ("bar.open", 2)]
+    newest: list = events.xrevrange(LIVE, count=1)  # type: ignore[assignment]
+    assert found[1].id == newest[0][0].decode()
+    reader.close()
+
+
+def test_reconnecting_misses_none_and_repeats_none(port: int, events: redis.Redis) -> None:
+    """Two clients that keep breaking off while a thread publishes."""
+    start = Reader(port, "?topics=bars&symbols=RESUME")
+    start.response.readline(), start.response.readline()
+    ids = []
+
+    def follow(every: int) -> None:
+        reader, found = Reader(port, "?symbols=RESUME&topics=bars&since=0"), []
+        while len(found) < 3000:
+            found += reader.take(min(every, 3000 - len(found)))
+            reader.close()
+            reader = Reader(port, "?symbols=RESUME&topics=bars", found[-1].id)
+        reader.close()
+        ids.append(numbers(found))
+
+    clients = [threading.Thread(target=follow, args=(every,)) for every in (97, 1000)]
+    for client in clients:
+        client.start()
+    for first in range(0, 3000, 10):
+        publish(events, [bar(number, "RESUME") for number in range(first, first + 10)])
+    for client in clients:
+        client.join(60)
+    start.close()
+    assert ids == [list(range(3000)), list(range(3000))]
+
+
+def test_each_client_gets_what_it_asked_for(port: int, events: redis.Redis) -> None:
+    spread = Event("spread", {"symbol_pair": "AAA_BBB", "timeframe": "1s", "n": 3})
+    alert = Event("alert", {"symbol_pair": "AAA_BBB", "timeframe": "5m", "n": 4})
+    one, other = Reader(port, "?symbols=aaa&timeframe=1s&topics=bars,spread,alerts"), Reader(port, "?topics=bars&symbols=CCC")
+    publish(events, [bar(1, "AAA"), bar(2, "AAA", "1m"), spread, alert, bar(5, "CCC", event="bar.revised"), bar(6, "AAA")])
+    assert numbers(one.take(4)) == [1, 3, 4, 6]
+    assert [event.name for event in other.take(1)] == ["bar.revised"]
+    one.close()
+    other.close()
+
+
+def test_an_id_that_is_no_longer_kept_is_a_reset(port: int, events: redis.Redis) -> None:
+    publish(events, [bar(number, "TRIM") for number in range(20)])
+    old: list = events.xrevrange(LIVE, count=20)  # type: ignore[assignment]
+    events.xtrim(LIVE, maxlen=5, approximate=False)
+    reader = Reader(port, "?topics=bars", old[-1][0].decode())
+    (reset,) = reader.take(1)
+    assert (reset.name, reset.id) == ("reset", old[0][0].decode())
+    assert "load again" in json.loads(reset.text)["reason"]
+    publish(events, [bar(99, "TRIM")])
+    assert numbers(reader.take(1)) == [99]
+    reader.close()
+    future = Reader(port, "?topics=bars", "99999999999999-0")
+    assert future.take(1)[0].name == "reset"
+    future.close()
+
+
+def test_a_broken_redis_connection_loses_no_event(port: int, events: redis.Redis) -> None:
+    reader = Reader(port, "?topics=bars&symbols=CUT")
+    publish(events, [bar(1, "CUT")])
+    assert numbers(reader.take(1)) == [1]
+    events.client_kill_filter(_type="normal", skipme=True)
+    publish(events, [bar(2, "CUT")])
+    assert numbers(reader.take(1)) == [2]
+    reader.close()
+
+
+def test_past_the_cap_it_is_503_until_a_place_is_free(port: int, events: redis.Redis) -> None:
+    readers = []
+    deadline = time.monotonic() + 40  # places of clients that went are free at the next write, at a heartbeat at the latest
+    while len(readers) < 4 and time.monotonic() < deadline:
+        reader = Reader(port, "?topics=bars")
+        if reader.response.status == 200:
+            readers.append(reader)
+        else:
+            reader.close()
+        publish(events, [bar(0, "FULL")])
+    refused = Reader(port)
+    assert (refused.response.status, refused.response.headers["Retry-After"]) == (503, "2")
+    assert "all 4 live streams are taken" in json.loads(refused.response.read())["error"]
+    refused.close()
+    readers.pop().close()
+    while time.monotonic() < deadline:
+        publish(events, [bar(0, "FULL")])
+        again = Reader(port)
+        readers.append(again)
+        if again.response.status == 200:
+            break
+    assert again.response.status == 200
+    for reader in readers:
+        reader.close()
+
+
+def test_sigterm_ends_live_streams_at_once(live_settings: Settings, events: redis.Redis) -> None:
+    with running_web(live_settings) as (own_port, process):
+        reader = Reader(own_port, "?topics=bars")
+        reader.response.readline()
+        began_s = time.monotonic()
+        process.terminate()
+        assert process.wait(10) == 0
+        assert time.monotonic() - began_s < 2.5
+        reader.close()
+
+
+def test_gunicorn_refuses_a_host_open_to_others(live_settings: Settings) -> None:
+    environ = {**os.environ, **live_settings.to_env(), "GEMS_HOST": "0.0.0.0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "web.wsgi:app"]
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 78
+    assert ended.stderr.startswith("web: GEMS_HOST:")
+
+
+@pytest.fixture
+def own_settings(live_settings: Settings) -> Settings:
+    """Of another Redis database, where the stream may be deleted."""
+    return live_settings.model_copy(update={"redis_url": live_settings.redis_url.rsplit("/", 1)[0] + "/7"})
+
+
+@pytest.fixture
+def own_events(own_settings: Settings) -> Iterator[redis.Redis]:
+    """A client of that database, emptied."""
+    with connect_redis(own_settings) as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def hub(own_settings: Settings, own_events: redis.Redis) -> Iterator[Hub]:
+    """A hub of one's own, whose health is told as a constant fact."""
+    made = Hub(lambda: connect_redis(own_settings), lambda: {"rate": 1.5}, 2)
+    yield made
+    made.close()
+    made.wait_ended(5)
+
+
+def test_a_client_that_reads_too_slowly_is_told_and_dropped(hub: Hub, own_events: redis.Redis) -> None:
+    assert hub.enter()
+    assert hub.wait_known(5)
+    frames = Primed(listen(hub, own_events, ALL, None))
+    publish(own_events, [bar(number) for number in range(QUEUE_LENGTH + 10)])
+    own = iter(frames)
+    head, *rest = [next(own)]
+    deadline = time.monotonic() + 20
+    while hub._clients and time.monotonic() < deadline:
+        time.sleep(0.01)
+    rest = list(own)
+    assert head.startswith(b"retry: 1000\nid: 0-0")
+    assert rest[-1].startswith(b"event: dropped\ndata: ")
+    assert hub.enter()
+    hub.leave()
+
+
+def test_a_redis_that_began_anew_ends_its_listeners(hub: Hub, own_events: redis.Redis) -> None:
+    publish(own_events, [bar(1)])
+    assert hub.enter()
+    assert hub.wait_known(5)
+    frames = Primed(listen(hub, own_events, ALL, None))
+    own_events.delete(LIVE)
+    assert len(list(frames)) == 1  # the head alone: the client reconnects, and is told to reset
+
+
+def test_health_is_told_to_who_asks(hub: Hub, own_events: redis.Redis) -> None:
+    assert hub.enter()
+    assert hub.wait_known(5)
+    frames = iter(Primed(listen(hub, own_events, Filter(frozenset({"health"}), frozenset(), frozenset()), None)))
+    next(frames)
+    assert next(frames) == b'event: health\ndata: {"rate":1.5}\n\n'
+
+
+def test_what_is_not_an_event_is_left_out(hub: Hub, own_events: redis.Redis) -> None:
+    assert hub.enter()
+    assert hub.wait_known(5)
+    frames = iter(Primed(listen(hub, own_events, ALL, START)))
+    next(frames)
+    own_events.xadd(LIVE, {"event": "bar", "data": "not json"})
+    publish(own_events, [bar(2)])
+    assert b'"n":2' in next(frames)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passes"),
+    [
+        (ALL, True),
+        (Filter(frozenset({"spread"}), frozenset(), frozenset()), True),
+        (Filter(frozenset({"bar"}), frozenset(), frozenset()), False),
+        (Filter(frozenset(), frozenset({"BTCUSDT_ETHUSDT"}), frozenset()), True),
+        (Filter(frozenset(), frozenset({"ETHUSDT"}), frozenset({"1s"})), True),
+        (Filter(frozenset(), frozenset({"ETH"}), frozenset()), False),
+        (Filter(frozenset(), frozenset(), frozenset({"1m"})), False),
+    ],
+)
+def test_a_filter_looks_at_kind_subject_and_timeframe(wanted: Filter, passes: bool) -> None:
+    frame = to_frame(b"1-0", {b"event": b"spread.revised", b"data": b'{"symbol_pair":"BTCUSDT_ETHUSDT","timeframe":"1s"}'})
+    assert frame.text == b'id: 1-0\nevent: spread.revised\ndata: {"symbol_pair":"BTCUSDT_ETHUSDT","timeframe":"1s"}\n\n'
+    assert frame.id == EntryId(1, 0)
+    assert wanted.wants(frame) is passes
+
+
+def test_a_queue_never_grows_past_its_length() -> None:
+    client = Client(ALL)
+    assert all(client.offer(None) for _ in range(QUEUE_LENGTH))
+    assert not client.offer(None)
