@@ -1,0 +1,263 @@
+"""The producer against the simulated exchange, real Redis and PostgreSQL: whatever is killed, each id is in once or more, none is missing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from common.codec import split_rows
+from common.settings import Settings
+from common.sources import register_source
+from common.streams import connect_redis
+from ops.embedded import PrivateServers
+from tests.exchange.running import RunningExchange, running_exchange
+from tests.servers import FreshDatabases, private_servers
+
+pytestmark = pytest.mark.process
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+
+class RunningProducer:
+    """`python -m producer`; can be killed and started again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._log = settings.data_dir / "producer.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it waits for what it needs by itself."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GEMS_")} | self.settings.to_env()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "producer"], cwd=ROOT, env=env, stderr=log)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it by a signal; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def log(self) -> str:
+        """What it said."""
+        return self._log.read_text()
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Iterator[RunningExchange]:
+    folder = tmp_path / "sim"
+    folder.mkdir()
+    with running_exchange(folder, sim_rate=400, symbols=",".join(SYMBOLS), history="5s") as running:
+        yield running
+
+
+def feed_settings(settings: Settings, exchange: RunningExchange, **more: Any) -> Settings:
+    given = {"sim_port": exchange.port, "symbols": SYMBOLS, "pairs": (), "history": "3s", "stale_after_s": 5.0}
+    return settings.model_copy(update=given | more)
+
+
+@contextmanager
+def producing(settings: Settings) -> Iterator[RunningProducer]:
+    """A producer that is gone at the end."""
+    running = RunningProducer(settings)
+    running.start()
+    try:
+        yield running
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, f"waited {DEADLINE_S:g} s for {what}"
+        time.sleep(0.02)
+    return found
+
+
+def streamed_ids(client: redis.Redis) -> dict[str, list[int]]:
+    """All ids of each symbol in the order of the stream."""
+    ids: dict[str, list[int]] = {symbol: [] for symbol in SYMBOLS}
+    for _, fields in client.xrange("trades"):
+        for row in split_rows(fields[b"rows"].decode()):
+            symbol, trade_id, _ = row.split(",", 2)
+            ids[symbol].append(int(trade_id))
+    return ids
+
+
+def fact(client: redis.Redis, name: str) -> int:
+    return int(client.hget("health:producer", name) or 0)
+
+
+def wait_past(client: redis.Redis, exchange: RunningExchange) -> None:
+    """Until the stream holds what the exchange traded up to now."""
+    newest = {s: exchange.get(f"/api/v3/trades?symbol={s}&limit=1")[-1]["id"] for s in SYMBOLS}
+    until(
+        lambda: all(max(ids[s], default=0) >= newest[s] for ids in [streamed_ids(client)] for s in SYMBOLS), "the newest trades"
+    )
+
+
+def assert_none_is_missing(client: redis.Redis, once: bool = True) -> None:
+    """Ids are contiguous, each once or (`once=False`) at least once."""
+    for symbol, ids in streamed_ids(client).items():
+        assert ids, symbol
+        assert sorted(set(ids)) == list(range(min(ids), max(ids) + 1)), symbol
+        if once:
+            assert len(ids) == len(set(ids)), symbol
+
+
+def test_history_then_live_trades_in_order_and_sigterm_sends_what_is_held(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange, linger_ms=1000.0)) as producer:
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    for ids in streamed_ids(redis_client).values():
+        assert ids == list(range(ids[0], ids[-1] + 1)) and len(ids) > 300
+    first = redis_client.xrange("trades", count=1)[0][1]
+    assert first[b"v"] == b"1" and first[b"src"] == b"binance.trade" and int(first[b"n"]) == first[b"rows"].count(b"\n")
+
+
+def test_kill_9_and_start_again_misses_no_trade(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange)) as producer:
+        for _ in range(3):
+            wait_past(redis_client, exchange)
+            producer.stop(signal.SIGKILL)
+            time.sleep(0.3)
+            producer.start()
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    assert_none_is_missing(redis_client)
+
+
+def test_a_dropped_line_is_reconnected_and_filled(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange)) as producer:
+        for drops in (1, 2, 3):
+            wait_past(redis_client, exchange)
+            exchange.post("/sim/drop")
+            until(lambda drops=drops: fact(redis_client, "reconnects") >= drops, "the reconnection")
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    assert_none_is_missing(redis_client)
+
+
+def test_a_faulty_line_gives_each_trade_once(settings, redis_client, exchange):
+    exchange.post("/sim/faults", {"duplicate": 0.1, "reorder": 0.05, "drop": 0.02, "malformed": 0.1, "unknown": 0.1})
+    with producing(feed_settings(settings, exchange)) as producer:
+        until(lambda: fact(redis_client, "malformed") > 50 and fact(redis_client, "repeats") > 20, "faults")
+        exchange.post("/sim/faults", {"duplicate": 0.0, "reorder": 0.0, "drop": 0.0})
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+        assert "that can not be used" in producer.log()
+    assert_none_is_missing(redis_client)
+
+
+def test_a_silent_line_is_replaced(settings, redis_client, exchange):
+    exchange.post("/sim/faults", {"silent": True})
+    with producing(feed_settings(settings, exchange, stale_after_s=0.5)) as producer:
+        until(lambda: fact(redis_client, "reconnects") >= 1, "a new connection")
+        exchange.post("/sim/faults", {"silent": False})
+        exchange.post("/sim/drop")
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+        assert "no message for 0.5 s" in producer.log()
+    assert_none_is_missing(redis_client)
+
+
+def test_an_announced_shutdown_is_moved_away_from_without_a_break(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange)) as producer:
+        wait_past(redis_client, exchange)
+        exchange.post("/sim/faults", {"life_s": 6.0})
+        until(lambda: fact(redis_client, "reconnects") >= 1, "the move")
+        exchange.post("/sim/faults", {"life_s": 86400.0})
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+        assert "announces its shutdown" in producer.log()
+        assert "connecting again" not in producer.log()
+    assert_none_is_missing(redis_client)
+
+
+def test_an_exchange_that_is_killed_is_waited_for(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange)) as producer:
+        wait_past(redis_client, exchange)
+        exchange.stop(signal.SIGKILL)
+        exchange.start()
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    assert_none_is_missing(redis_client)
+
+
+def test_a_rest_that_does_not_answer_is_tried_again(settings, redis_client, exchange):
+    exchange.post("/sim/faults", {"rest_status": 503})
+    with producing(feed_settings(settings, exchange)) as producer:
+        until(lambda: "next try" in producer.log(), "a refusal")
+        exchange.post("/sim/faults", {"rest_status": 0})
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    assert_none_is_missing(redis_client)
+
+
+@pytest.fixture
+def own_servers() -> Iterator[PrivateServers]:
+    with private_servers() as servers:
+        yield servers
+
+
+def test_while_redis_is_away_trades_wait_on_the_disk(own_servers, exchange, tmp_path):
+    databases = FreshDatabases(own_servers)
+    with databases.one() as url:
+        own = Settings.from_env({}, database_url=url, redis_url=own_servers.redis_url(), data_dir=tmp_path)
+        with connect_redis(own) as client, producing(feed_settings(own, exchange)) as producer:
+            wait_past(client, exchange)
+            own_servers.kill("redis")
+            until(lambda: sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()), "the spool")
+            time.sleep(0.5)
+            producer.stop(signal.SIGKILL)  # what is in the spool outlives the producer too
+            producer.start()
+            own_servers.start("redis")
+            wait_past(client, exchange)
+            until(lambda: fact(client, "connected") and not fact(client, "spool_bytes"), "the end of the spool")
+            own_servers.kill("redis")
+            time.sleep(0.5)
+            own_servers.start("redis")
+            wait_past(client, exchange)
+            assert producer.stop() == 0
+            assert_none_is_missing(client, once=False)
+    databases.close()
+
+
+def test_a_symbol_of_another_source_is_left_out(settings, redis_client, database, exchange):
+    register_source(database, "ETHUSDT", "binance.aggTrade")
+    with producing(feed_settings(settings, exchange)) as producer:
+        until(lambda: streamed_ids(redis_client)["BTCUSDT"], "the other symbol")
+        assert producer.stop() == 0
+        assert "ETHUSDT is left out" in producer.log()
+    assert streamed_ids(redis_client)["ETHUSDT"] == []
+
+
+def test_without_a_symbol_left_it_exits_with_the_code_for_settings(settings, redis_client, database, exchange):
+    for symbol in SYMBOLS:
+        register_source(database, symbol, "binance.aggTrade")
+    with producing(feed_settings(settings, exchange)) as producer:
+        assert producer.process is not None and producer.process.wait(DEADLINE_S) == 78
+        assert "none can be fed" in producer.log()
+
+
+def test_the_heartbeat_tells_the_facts(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange, connections=2, feed_kind="aggTrade")) as producer:
+        until(lambda: fact(redis_client, "connected") == 2 and fact(redis_client, "trades"), "both connections")
+        facts = {name.decode(): value.decode() for name, value in redis_client.hgetall("health:producer").items()}
+        assert set(json.loads(facts["last_trade_us"])) <= set(SYMBOLS) and facts["spool_bytes"] == "0"
+        assert producer.stop() == 0
+    assert redis_client.xrange("trades", count=1)[0][1][b"src"] == b"binance.aggTrade"
+    assert_none_is_missing(redis_client)
