@@ -1,7 +1,9 @@
 """One client's event stream: what it missed, then the tail, with heartbeats between."""
 
 import queue
-from collections.abc import Generator, Iterator
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator
 from itertools import chain
 from typing import Any
 
@@ -11,7 +13,20 @@ from common.streams import LIVE, START, EntryId
 from web.live import HEARTBEAT_S, Client, Filter, Frame, Hub, missed, named_frame, newest_id
 
 _RETRY_MS = 1000
+_LOOK_S = 1.0  # between two looks whether a client that gets nothing is still there
 HEARTBEAT = b": heartbeat\n\n"
+
+
+def hung_up(connection: socket.socket | None) -> bool:
+    """True once the other side has closed: without this look its place would stay taken until the next write."""
+    if connection is None:
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class Primed:
@@ -30,12 +45,14 @@ class Primed:
         self._frames.close()
 
 
-def listen(hub: Hub, store: redis.Redis, wanted: Filter, since: EntryId | None) -> Generator[bytes, None, None]:
-    """Frames for one client, until it goes, falls behind, or the web stops. The caller has taken a place in the hub."""
+def listen(
+    hub: Hub, store: redis.Redis, wanted: Filter, since: EntryId | None, gone: Callable[[], bool] = lambda: False
+) -> Generator[bytes, None, None]:
+    """Frames for one client, until it is gone, falls behind, or the web stops. The caller has taken a place in the hub."""
     client = Client(wanted)
     try:
         yield from _until_joined(hub, store, client, since)
-        yield from _tail(client, hub)
+        yield from _tail(client, hub, gone)
     finally:
         hub.drop(client)
         hub.leave()
@@ -78,17 +95,23 @@ def _if_wanted(client: Client, frame: Frame | None) -> Iterator[bytes]:
         yield frame.text
 
 
-def _tail(client: Client, hub: Hub) -> Iterator[bytes]:
+def _tail(client: Client, hub: Hub, gone: Callable[[], bool]) -> Iterator[bytes]:
     """What the hub hands out. XRANGE may have read further than the tail was: that is not sent twice."""
+    sent_s = time.monotonic()
     while not (hub.closed or client.too_slow):
         try:
-            frame = client.frames.get(timeout=HEARTBEAT_S)
+            frame = client.frames.get(timeout=_LOOK_S)
         except queue.Empty:
-            yield HEARTBEAT
+            if gone():
+                return
+            if time.monotonic() - sent_s >= HEARTBEAT_S:
+                sent_s = time.monotonic()
+                yield HEARTBEAT
             continue
         if frame is None:
             return
         if frame.id is None or frame.id > client.seen:
+            sent_s = time.monotonic()
             yield frame.text
     if client.too_slow:
         yield named_frame("dropped", {"reason": "this client reads too slowly; reconnect to go on from its last id"}).text

@@ -1,6 +1,7 @@
 """`GET /api/stream`: what has just happened, as server-sent events."""
 
 import re
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app, request
@@ -11,7 +12,7 @@ from common.streams import EntryId
 from common.timeframes import TIMEFRAMES_S
 from web.api import Blueprint, stores
 from web.errors import Problem, bad
-from web.listening import Primed, listen
+from web.listening import Primed, hung_up, listen
 from web.live import KIND_BY_TOPIC, Filter, Hub
 from web.schemas import Body
 
@@ -79,6 +80,7 @@ def _streamed(hub: Hub, wanted: Filter, since: EntryId | None) -> Response:
     if not hub.wait_known(_JOIN_S):
         hub.leave()
         raise Problem(503, "Redis can not be reached now; try again soon")
-    frames = Primed(listen(hub, stores().redis, wanted, since))
+    gone = partial(hung_up, request.environ.get("gunicorn.socket"))
+    frames = Primed(listen(hub, stores().redis, wanted, since, gone))
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
     return Response(frames, mimetype="text/event-stream", headers=headers)
