@@ -40,11 +40,15 @@ ON CONFLICT DO NOTHING
 _EXCLUDED = ", ".join(f"{name} = excluded.{name}" for name in (*_VALUES, "vwap", "status"))
 _EXCLUDED_DIFFERS = _DIFFERS.replace("c.", "excluded.")
 _SETTLE = f"""
+WITH known AS MATERIALIZED (SELECT {_KEY} FROM closing JOIN processed_bars USING ({_KEY})),
+settled AS (
 INSERT INTO processed_bars AS b ({_KEY}, {", ".join(_VALUES)}, vwap, status)
 SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status FROM closing
 ON CONFLICT ({_KEY}) DO UPDATE SET {_EXCLUDED}, written_at = now(), revision = b.revision + ({_EXCLUDED_DIFFERS})::integer
 WHERE {_EXCLUDED_DIFFERS} OR b.status <> excluded.status
-RETURNING {_KEY}, revision, xmax = 0
+RETURNING {_KEY}, revision)
+SELECT {_KEY}, revision, NOT EXISTS (SELECT 1 FROM known k WHERE (k.symbol, k.timeframe, k.timestamp)
+    = (settled.symbol, settled.timeframe, settled.timestamp)) FROM settled
 """  # noqa: S608
 
 

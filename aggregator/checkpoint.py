@@ -61,7 +61,7 @@ def save(
         Fenced: another owner has taken over.
     """
     state = zlib.compress(orjson.dumps(to_json(core)), 1)
-    told = zlib.compress(orjson.dumps(events), 1)
+    told = zlib.compress(orjson.dumps([list(event) for event in events]), 1)
     cursor.execute(
         _SAVE, (position.ms, position.seq, run_id, Json(core.watermarks()), state, told, bars, late, shard, token)
     )

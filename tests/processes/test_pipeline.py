@@ -1,0 +1,152 @@
+"""Writers, aggregator and tasks as real processes: stored once, bars equal SQL, whatever comes in and whoever dies."""
+
+import random
+import time
+
+import pytest
+
+from common.codec import encode_rows
+from common.partitions import ensure_tick_leaves
+from common.trades import Trade, from_us
+from tests.pipeline import Pipeline, a_pipeline
+
+pytestmark = pytest.mark.process
+ALL = ("writer_0", "writer_1", "aggregator_0", "tasks")
+
+
+def walk(symbols: int, count: int, start_us: int, step_us: int, seed: int = 1) -> list[Trade]:
+    """A plausible feed: contiguous ids by symbol, in time."""
+    rng = random.Random(seed)
+    ids, prices = [1000] * symbols, [43_000_00 - 7 * n for n in range(symbols)]
+    trades = []
+    for n in range(count):
+        code = rng.randrange(symbols)
+        ids[code] += 1
+        prices[code] += rng.randint(-50, 50)
+        price = f"{prices[code] // 100}.{prices[code] % 100:02d}"
+        size = f"{rng.randint(1, 10**6) / 10**5:.5f}"
+        trades.append(Trade(f"SYM{code}", ids[code], start_us + n * step_us, price, size, rng.choice("bs")))
+    return trades
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@pytest.fixture
+def pipeline(settings, redis_client, database):
+    with a_pipeline(settings, redis_client, database, *ALL) as running:
+        yield running
+
+
+def check(pipeline: Pipeline, trades: list[Trade], distinct: int) -> None:
+    pipeline.settle()
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == distinct
+    assert pipeline.scalar("SELECT sum(stored) FROM writer_positions") == distinct
+    assert pipeline.differences() == []
+    assert pipeline.scalar("SELECT count(*) FROM dead_letters") == 0
+
+
+def test_bars_equal_sql_over_the_ticks(pipeline):
+    trades = walk(5, 60_000, now_us() - 400_000_000, 6_000)
+    pipeline.send(trades)
+    check(pipeline, trades, len(trades))
+    assert pipeline.scalar("SELECT count(*) FROM processed_bars WHERE timeframe = '5m'") >= 5
+    assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0
+
+
+def test_repeated_trades_are_stored_and_counted_once(pipeline):
+    trades = walk(3, 5_000, now_us() - 100_000_000, 15_000)
+    pipeline.send(trades)
+    pipeline.send(trades[1000:4000])
+    pipeline.send(trades + trades[-10:])
+    check(pipeline, trades, len(trades))
+    assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0
+
+
+def test_a_late_trade_revises_its_bars_once(pipeline):
+    trades = walk(1, 4_000, now_us() - 400_000_000, 90_000)
+    late = trades.pop(500)
+    pipeline.send(trades)
+    pipeline.settle()
+    before = pipeline.scalar("SELECT count(*) FROM processed_bars")
+    pipeline.send([late._replace(price="99999")])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") == 3, 30, "revised 1s, 1m and 5m bar")
+    check(pipeline, trades, len(trades) + 1)
+    assert pipeline.scalar("SELECT count(*) FROM processed_bars") == before
+    assert pipeline.rows("SELECT DISTINCT high, revision FROM processed_bars WHERE revision > 0") == [(99999, 1)]
+
+
+def test_a_copy_with_another_stamp_that_was_stored_first_decides(pipeline):
+    stamp = now_us() - 10_000_000
+    stamp -= stamp % 1_000_000
+    fine = Trade("A", 7, stamp + 1_000_456, "5", "1", "b")
+    pipeline.kill("writer_0"), pipeline.kill("writer_1")
+    pipeline.send([fine._replace(event_us=stamp + 1_000_000), Trade("A", 8, stamp + 1_000_100, "6", "1", "s")])
+    pipeline.send([Trade("A", 9, stamp + 3_000_000, "6", "1", "s")])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars") >= 1, 20, "first bar")
+    ensure_tick_leaves(pipeline.database, [from_us(stamp).date()])
+    with pipeline.database, pipeline.database.cursor() as cursor:
+        cursor.execute("INSERT INTO raw_ticks VALUES ('A', 7, %s, 5, 1, 'b')", (from_us(stamp + 1_000_456),))
+    pipeline.start("writer_0")
+    pipeline.settle()
+    assert pipeline.differences() == []
+    assert pipeline.scalar("SELECT open FROM processed_bars WHERE timeframe = '1s' ORDER BY timestamp LIMIT 1") == 6
+
+
+@pytest.mark.parametrize("victim", ALL)
+def test_kill_9_loses_and_doubles_nothing(pipeline, victim):
+    trades = walk(4, 80_000, now_us() - 800_000_000, 9_000, seed=ALL.index(victim))
+    for at in range(0, len(trades), 8_000):
+        pipeline.send(trades[at : at + 8_000])
+        if at in (16_000, 48_000):
+            pipeline.kill(victim)
+            pipeline.start(victim)
+    check(pipeline, trades, len(trades))
+
+
+def test_a_row_that_is_none_is_a_dead_letter_and_blocks_nobody(pipeline, redis_client):
+    good = walk(1, 100, now_us() - 20_000_000, 100_000)
+    rows = encode_rows(good[:50]) + "BTC,x,2026,1,1,b,\nlower,1,2026-01-01T00:00:00.000000Z,1,1,b,\n" + encode_rows(good[50:])
+    redis_client.xadd("trades", {"v": 1, "n": 102, "src": "test.trade", "rows": rows})
+    pipeline.settle()
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 100
+    letters = pipeline.rows("SELECT row_number, field, payload FROM dead_letters ORDER BY row_number")
+    assert [letter[:2] for letter in letters] == [(50, "trade_id"), (51, "symbol")]
+    assert letters[0][2] == "BTC,x,2026,1,1,b,"
+    assert pipeline.differences() == []
+
+
+def test_a_row_that_postgresql_refuses_is_taken_out_of_the_bars(pipeline):
+    trades = walk(2, 3_000, now_us() - 100_000_000, 30_000)
+    poison = trades[1234]
+    ensure_tick_leaves(pipeline.database, {from_us(trade.event_us).date() for trade in trades})
+    with pipeline.database, pipeline.database.cursor() as cursor:
+        cursor.execute("ALTER TABLE raw_ticks ADD CONSTRAINT no_poison CHECK (NOT (symbol = %s AND trade_id = %s))", poison[:2])
+    pipeline.send(trades)
+    pipeline.settle()
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 2_999
+    assert "no_poison" in pipeline.scalar("SELECT reason FROM dead_letters")
+    assert pipeline.differences() == []
+
+
+def test_the_stream_is_trimmed_behind_its_readers(pipeline, redis_client):
+    old_ms = now_us() // 1000 - 120_000
+    for trade in walk(1, 1_000, old_ms * 1000 - 1_000_000, 1_000):
+        fields = {"v": 1, "n": 1, "src": "test.trade", "rows": encode_rows([trade])}
+        redis_client.xadd("trades", fields, id=f"{old_ms}-*")
+    pipeline.settle()
+    pipeline.wait(lambda: redis_client.xlen("trades") <= 200, 10, "trimmed stream")
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 1_000
+
+
+def test_a_spare_aggregator_waits_and_takes_over(pipeline, settings):
+    trades = walk(2, 20_000, now_us() - 200_000_000, 9_000)
+    pipeline.send(trades[:10_000])
+    pipeline.settle()
+    spare = Pipeline(settings, pipeline.client, pipeline.database)
+    spare.start("aggregator_0")
+    pipeline.kill("aggregator_0")
+    pipeline.send(trades[10_000:])
+    check(pipeline, trades, len(trades))
+    spare.stop()
