@@ -24,8 +24,21 @@ class Layout:
     """What a file's columns say: `kind` is the stream its rows came from."""
 
     kind: str
+    columns: int
     time_column: int
     unit_us: int
+
+    def identity(self, line: str) -> tuple[int, int]:
+        """Id and time in microseconds of a row, which `read` can then surely read.
+
+        Raises:
+            ValueError: other columns than the first row's, or no number where one belongs.
+        """
+        cells = line.split(",")
+        numbers = cells[:1] + cells[3 : self.time_column + 1] if self.kind == "aggTrade" else [cells[0], cells[self.time_column]]
+        if len(cells) != self.columns or not all(map(str.isdigit, numbers)):
+            raise ValueError("not the columns of the first row")
+        return int(numbers[0]), int(numbers[-1]) * self.unit_us
 
     def read(self, line: str) -> Print:
         """A row; price and size keep the file's text."""
@@ -60,7 +73,7 @@ def layout_of(row: str) -> Layout | None:
     kind, time_column = kind_of[len(cells)]
     if not all(truth[time_column + 1 :]) or not cells[time_column].isdigit():
         return None
-    return Layout(kind, time_column, 1 if int(cells[time_column]) >= _MICROSECONDS_FROM else 1000)
+    return Layout(kind, len(cells), time_column, 1 if int(cells[time_column]) >= _MICROSECONDS_FROM else 1000)
 
 
 def is_header(row: str) -> bool:

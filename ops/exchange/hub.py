@@ -18,7 +18,7 @@ from ops.exchange.faults import Faults, disturbed
 from ops.exchange.limits import STREAMS_A_CONNECTION, IncomingLimit
 from ops.exchange.protocol import Request, Wire, answer, frames, shutdown_message, stream_name, trade_messages
 
-MOST_BUFFERED = 8 << 20
+MOST_BUFFERED = 32 << 20
 """Bytes a client may leave unread beyond the kernel's buffers before it is disconnected."""
 GOING_AWAY, POLICY = 1001, 1008
 

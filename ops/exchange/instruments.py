@@ -64,8 +64,8 @@ def decimal_texts(counts: list[int], decimals: int) -> list[str]:
     """`decimal_text` of many, at a third of the cost."""
     if not decimals:
         return [f"{count}.00000000" for count in counts]
-    template, base = f"%d.%0{decimals}d" + "0" * (WIRE_DECIMALS - decimals), 10**decimals
-    return [template % divmod(count, base) for count in counts]
+    digits, zeros = f"%0{decimals + 1}d", "0" * (WIRE_DECIMALS - decimals)
+    return [f"{text[:-decimals]}.{text[-decimals:]}{zeros}" for text in [digits % count for count in counts]]
 
 
 def _as_ticks(price: str, decimals: int) -> int:

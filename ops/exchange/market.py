@@ -71,7 +71,7 @@ class Market:
     def __init__(self, lines: Sequence[Line], follows: dict[str, str], rate: float, seed: int, start_us: int) -> None:
         """Args: `rate` in trades a second over all symbols; the same seed, lines and steps give the same trades."""
         self.lines = sorted(lines, key=lambda line: len(_chain(line.instrument.symbol, follows)))
-        self.now_us = start_us
+        self.now_us = self._walked_us = self._opened_us = start_us
         self._rng = np.random.default_rng([seed, *(line.next_id for line in self.lines)])
         self._clusters_a_us = rate / len(lines) / (FILLS_AN_ORDER * ORDERS_A_CLUSTER) / 1e6
         at = {line.instrument.symbol: column for column, line in enumerate(self.lines)}
@@ -90,28 +90,34 @@ class Market:
 
     def skip_to(self, now_us: int) -> None:
         """Nothing was traded until `now_us`: a hole in time, not in ids."""
-        self.now_us = max(self.now_us, now_us)
+        self.now_us = self._walked_us = self._opened_us = max(self.now_us, now_us)
+        for line in self.lines:
+            line.due_us, line.due_sells = line.due_us[:0], line.due_sells[:0]
 
     def _step(self, until_us: int) -> list[tuple[str, Rows]]:
-        start_us, span_us = self.now_us, until_us - self.now_us
-        path = self._walk(span_us)
-        wanted = self._rng.poisson(max(0.0, self._spare_clusters_a_us()) * span_us, len(self.lines))
-        beats_s = range(-(-start_us // 1_000_000), -(-until_us // 1_000_000)) if self._beats() else range(0)
-        traded = []
-        for column, line in enumerate(self.lines):
-            if wanted[column] or len(beats_s):
-                self._open_clusters(line, start_us, span_us, int(wanted[column]), beats_s)
-            if len(line.due_us) and line.due_us[0] < until_us:
-                traded.append((line.instrument.symbol, self._trade(line, start_us, until_us, path[:, column])))
+        while self._opened_us < until_us:
+            self._open_second()
         self.now_us = until_us
-        return traded
+        trading = [column for column, line in enumerate(self.lines) if len(line.due_us) and line.due_us[0] < until_us]
+        if not trading and until_us - self._walked_us < LONGEST_STEP_US:
+            return []
+        start_us, self._walked_us = self._walked_us, until_us
+        path = self._walk(until_us - start_us)
+        return [
+            (self.lines[column].instrument.symbol, self._trade(self.lines[column], start_us, until_us, path[:, column]))
+            for column in trading
+        ]
 
-    def _beats(self) -> bool:
-        return self._clusters_a_us * 1e6 >= 1
-
-    def _spare_clusters_a_us(self) -> float:
-        """Clusters besides the one that opens in each second, where the rate allows one: every 1s bar has a trade."""
-        return self._clusters_a_us - 1e-6 if self._beats() else self._clusters_a_us
+    def _open_second(self) -> None:
+        """Draw the clusters that open in the rest of the second: one, where the rate allows it, so that every 1s bar has a
+        trade, and the others at random."""
+        start_us = self._opened_us
+        self._opened_us = start_us - start_us % 1_000_000 + 1_000_000
+        wanted = self._clusters_a_us * 1e6
+        sure = int(wanted >= 1)
+        share = (self._opened_us - start_us) / 1e6
+        for line in self.lines:
+            self._open_clusters(line, start_us, self._opened_us, sure + int(self._rng.poisson((wanted - sure) * share)))
 
     def _walk(self, span_us: int) -> Floats:
         """Fair log prices on a grid over the step, shape (points, symbols); the last row is where the next step starts."""
@@ -132,12 +138,9 @@ class Market:
         self._log = path[-1].copy()
         return path
 
-    def _open_clusters(self, line: Line, start_us: int, span_us: int, wanted: int, beats_s: range) -> None:
+    def _open_clusters(self, line: Line, start_us: int, end_us: int, wanted: int) -> None:
         rng = self._rng
-        openings = rng.integers(start_us, start_us + span_us, wanted)
-        if len(beats_s):
-            seconds = np.arange(beats_s.start, beats_s.stop) * 1_000_000
-            openings = np.concatenate([openings, seconds + rng.integers(0, 1_000_000, len(seconds))])
+        openings = rng.integers(start_us, end_us, wanted)
         orders = rng.geometric(1 / ORDERS_A_CLUSTER, len(openings))
         gaps_us = (rng.exponential(ORDER_GAP_US, orders.sum()) * (rng.random(orders.sum()) > 0.2)).astype(np.int64)
         gaps_us[np.cumsum(orders) - orders] = 0

@@ -172,10 +172,9 @@ def _identity(layout: Layout | None, text: str, path: Path, number: int) -> tupl
     try:
         if layout is None:
             raise ValueError("not the columns of Binance's trades or aggTrades")
-        row = layout.read(text)
-    except (ValueError, IndexError) as exc:
+        return layout.identity(text)
+    except ValueError as exc:
         raise ConfigError(f"GEMS_SIM_PLAY: {path.name} line {number}: {exc}: {text.strip()[:80]!r}") from exc
-    return row[0], row.time_us
 
 
 def _flush(columns: dict[str, "array[int]"], folder: Path) -> None:

@@ -22,7 +22,7 @@ from ops.exchange.hub import GOING_AWAY, POLICY, Connection, Hub
 from ops.exchange.play import PlayTape
 from ops.exchange.protocol import Request, Wire, request
 from ops.exchange.rest import RestApi
-from ops.exchange.walk import WalkTape, aggregates_of, fills_of
+from ops.exchange.walk import WalkTape, aggregate_columns, fill_columns
 
 TICK_S = 0.01
 HOUSE_S = 0.1
@@ -155,9 +155,9 @@ class Exchange:
             for symbol, rows in traded:
                 instrument = tape.instruments[symbol]
                 if self._hub.listeners(symbol, "trade"):
-                    self._hub.publish(symbol, "trade", fills_of(instrument, rows), now_us)
+                    self._hub.publish(symbol, "trade", list(fill_columns(instrument, rows)), now_us)
                 if self._hub.listeners(symbol, "aggTrade"):
-                    self._hub.publish(symbol, "aggTrade", aggregates_of(instrument, aggregates(rows)), now_us)
+                    self._hub.publish(symbol, "aggTrade", list(aggregate_columns(instrument, aggregates(rows))), now_us)
             await asyncio.sleep(TICK_S - time.time() % TICK_S)
 
     def _look_for_players(self) -> None:

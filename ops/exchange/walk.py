@@ -1,7 +1,9 @@
 """The random walks as a tape: what the market trades is in the history before anyone sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 from common.log import get_logger
 from common.settings import Settings
@@ -53,7 +55,7 @@ class WalkTape:
         """Trades by id ascending from `from_id` on; None: the newest."""
         history = self._history[symbol]
         rows = history.newest(limit) if from_id is None else history.read(from_id, limit)
-        return fills_of(self.instruments[symbol], rows, with_quote=True)
+        return fills_of(self.instruments[symbol], rows)
 
     def aggregates(
         self, symbol: str, from_id: int | None, start_us: int | None, end_us: int | None, limit: int
@@ -67,7 +69,8 @@ class WalkTape:
         else:
             end_id = history.next_id() if end_us is None else history.id_at("time_us", end_us + 1)
             found = self._newest_aggregates(history, end_id, limit)
-        return aggregates_of(self.instruments[symbol], found if end_us is None else found[found["time_us"] <= end_us])
+        within = found if end_us is None else found[found["time_us"] <= end_us]
+        return [Aggregate._make(columns) for columns in aggregate_columns(self.instruments[symbol], within)]
 
     def drop_old(self, now_us: int) -> None:
         """Forget what is older than a day."""
@@ -115,26 +118,33 @@ class WalkTape:
             span *= 4
 
 
-def fills_of(instrument: Instrument, rows: Rows, with_quote: bool = False) -> list[Fill]:
-    """TRADE rows as text; the quote costs, and only REST shows it."""
-    prices = decimal_texts(rows["price"].tolist(), instrument.price_decimals)
-    sizes = decimal_texts(rows["size"].tolist(), instrument.size_decimals)
+def fill_columns(instrument: Instrument, rows: Rows) -> Iterator[tuple[Any, ...]]:
+    """TRADE rows as the fields of `Fill`, as text; without the quote, which the stream does not show."""
+    makers = (rows["buyer_is_maker"] == 1).tolist()
+    prices, sizes = _texts(instrument, rows)
+    return zip(rows["id"].tolist(), prices, sizes, repeat(""), rows["time_us"].tolist(), makers, repeat(True))
+
+
+def fills_of(instrument: Instrument, rows: Rows) -> list[Fill]:
+    """TRADE rows as fills, quote included."""
     decimals = instrument.price_decimals + instrument.size_decimals
-    products = (rows["price"].astype(object) * rows["size"].astype(object)).tolist() if with_quote else []
-    quotes: Iterable[str] = [decimal_text(product, decimals) for product in products] or [""] * len(rows)
+    products = zip(rows["price"].tolist(), rows["size"].tolist(), strict=True)
+    quotes = [decimal_text(price * size, decimals) for price, size in products]
+    fills = map(Fill._make, fill_columns(instrument, rows))
+    return [fill._replace(quote=quote) for fill, quote in zip(fills, quotes, strict=True)]
+
+
+def aggregate_columns(instrument: Instrument, rows: Rows) -> Iterator[tuple[Any, ...]]:
+    """AGGREGATE rows as the fields of `Aggregate`, as text."""
     makers = (rows["buyer_is_maker"] == 1).tolist()
-    columns = zip(rows["id"].tolist(), prices, sizes, quotes, rows["time_us"].tolist(), makers, strict=True)
-    return [Fill(*columns_of_one) for columns_of_one in columns]
-
-
-def aggregates_of(instrument: Instrument, rows: Rows) -> list[Aggregate]:
-    """AGGREGATE rows as text."""
-    prices = decimal_texts(rows["price"].tolist(), instrument.price_decimals)
-    sizes = decimal_texts(rows["size"].tolist(), instrument.size_decimals)
+    prices, sizes = _texts(instrument, rows)
     ids = (rows[field].tolist() for field in ("first_id", "last_id", "time_us"))
-    makers = (rows["buyer_is_maker"] == 1).tolist()
-    columns = zip(rows["agg_id"].tolist(), prices, sizes, *ids, makers, strict=True)
-    return [Aggregate(*columns_of_one) for columns_of_one in columns]
+    return zip(rows["agg_id"].tolist(), prices, sizes, *ids, makers, repeat(True))
+
+
+def _texts(instrument: Instrument, rows: Rows) -> tuple[list[str], list[str]]:
+    prices = decimal_texts(rows["price"].tolist(), instrument.price_decimals)
+    return prices, decimal_texts(rows["size"].tolist(), instrument.size_decimals)
 
 
 def _first_id(now_us: int) -> int:

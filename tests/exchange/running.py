@@ -83,11 +83,11 @@ class RunningExchange:
     @contextmanager
     def connected(self, path: str) -> Iterator[websocket.WebSocket]:
         """A WebSocket client."""
-        client = websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=DEADLINE_S)
+        client = websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", timeout=DEADLINE_S, skip_utf8_validation=True)
         try:
             yield client
         finally:
-            client.shutdown()
+            client.shutdown()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -122,5 +122,5 @@ def until_closed(client: websocket.WebSocket) -> list[str]:
     texts: list[str] = []
     with suppress(websocket.WebSocketConnectionClosedException, ConnectionError):
         while text := client.recv():
-            texts.append(text)
+            texts.append(str(text))
     return texts

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import signal
 import time
 import zipfile
@@ -19,6 +18,7 @@ from tests.exchange.running import ROOT, RunningExchange, events, running_exchan
 
 HALF_DAY = ROOT.parent / "shared/data/trades/binance_spot_BTCUSDT_aggTrades_2024-01-01_00-12h.csv.zst"
 AGGS_US = "/ws/btcusdt@aggTrade?timeUnit=MICROSECOND"
+START_MS = 1704067200000
 SPOT_TRADE = "3000,42283.58,0.001,42.28358,1704067200000,True,False"
 SPOT_AGG = "2807759891,42283.58000000,0.00069000,3344774379,3344774380,1735689600000123,True,True"
 FUTURES_TRADE = "77,42283.5,0.001,42.2,1704067200000,true"
@@ -29,7 +29,7 @@ def archive(folder: Path, rows: int, gap_ms: int = 100) -> Path:
     """A spot aggTrades file whose texts differ from any rendering of their numbers."""
     path = folder / "BTCUSDT-aggTrades-2024-01-01.csv"
     lines = (
-        f"{7000 + n},4228{n % 10}.5,0.00{n % 9 + 1}0,{9000 + 2 * n},{9001 + 2 * n},{1704067200000 + n * gap_ms},{n % 2 == 0},True\n"
+        f"{7000 + n},4228{n % 10}.5,0.00{n % 9 + 1}0,{9000 + 2 * n},{9001 + 2 * n},{START_MS + n * gap_ms},{n % 2 == 0},True\n"
         for n in range(rows)
     )
     path.write_text("".join(lines))
@@ -139,24 +139,27 @@ def test_play_waits_for_a_listener_keeps_its_pace_and_hides_what_is_to_come(tmp_
 
 @pytest.mark.process
 def test_nothing_is_lost_over_disconnects_and_a_kill_9_at_full_speed(tmp_path: Path) -> None:
-    rows = 30_000
+    rows = 40_000
     path = archive(tmp_path, rows)
     seen: dict[int, str] = {}
     with running_exchange(tmp_path, sim_play=path, sim_speed="max") as exchange:
-        _watch(exchange, seen, 500)
-        _watch(exchange, seen, 500)
+        _watch(exchange, seen, until=7400)
+        _watch(exchange, seen, until=max(seen) + 1)
         exchange.stop(signal.SIGKILL)
         exchange.start()
-        with exchange.connected(AGGS_US) as client:
-            while 7000 + rows - 1 not in seen:
-                event = json.loads(client.recv())
-                seen[event["a"]] = as_row(event)
+        if not exchange.get("/sim/state")["symbols"]["BTCUSDT"]["ended"]:
+            _watch(exchange, seen, until=7000 + rows - 1)
         missed = [agg_id for agg_id in range(7000, 7000 + rows) if agg_id not in seen]
         for row in exchange.history("/api/v3/aggTrades?symbol=BTCUSDT", "a", 7000, 7000 + rows - 1) if missed else ():
             seen.setdefault(row["a"], as_row(row))
     assert [seen[agg_id] for agg_id in range(7000, 7000 + rows)] == path.read_text().splitlines()
 
 
-def _watch(exchange: RunningExchange, seen: dict[int, str], count: int) -> None:
+def _watch(exchange: RunningExchange, seen: dict[int, str], until: int) -> None:
+    """Take note of rows as they come, up to the first from id `until` on; then hang up in the middle of the flood."""
     with exchange.connected(AGGS_US) as client:
-        seen.update((event["a"], as_row(event)) for event in events(client, count))
+        newest = 0
+        while newest < until:
+            event = events(client, 1)[0]
+            newest = event["a"]
+            seen[newest] = as_row(event)

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_aggregates_cover_the_trades_and_count_on(exchange: RunningExchange) -> 
     aggs = [event for event in seen if event["e"] == "aggTrade"]
     sizes = {event["t"]: event["q"] for event in seen if event["e"] == "trade"}
     assert [agg["a"] for agg in aggs] == list(range(aggs[0]["a"], aggs[0]["a"] + len(aggs)))
-    assert all(later["f"] == earlier["l"] + 1 for earlier, later in zip(aggs, aggs[1:], strict=False))
+    assert all(later["f"] == earlier["l"] + 1 for earlier, later in pairwise(aggs))
     whole = [agg for agg in aggs if all(trade_id in sizes for trade_id in range(agg["f"], agg["l"] + 1))]
     assert len(whole) > 100
     for agg in whole:
