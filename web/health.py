@@ -1,9 +1,11 @@
 """The facts of the pipeline's health: how much comes, who lags, what is missing. Gathered at most once a second."""
 
+import contextlib
 import threading
 import time
 from typing import Any
 
+import orjson
 import redis
 
 from common.codec import iso_us
@@ -37,6 +39,7 @@ class Health:
         seconds, us = client.time()
         now_us = int(seconds) * 1_000_000 + int(us)
         stored = stored_facts(self._stores)
+        told = processes(client, now_us / 1e6)
         positions = {int(shard): EntryId(ms, int(seq)) for shard, ms, seq in stored["positions"]}
         streams = [
             stream_facts(client, name, now_us // 1000, positions.get(shard))
@@ -57,10 +60,8 @@ class Health:
                 "writers_lag_s": max(s["writers_lag_s"] for s in streams),
                 "aggregator_lag_s": _worst([s["aggregator_lag_s"] for s in streams]),
             },
-            "last_trade_age_s": {
-                symbol: round(max(0.0, now_us / 1e6 - at_s), 3) for symbol, at_s in stored["last_trade_s"].items()
-            },
-            "processes": processes(client, now_us / 1e6),
+            "last_trade_age_s": last_trade_ages(told, stored["last_trade_s"], now_us / 1e6),
+            "processes": told,
         }
 
     def _rate(self, ticks: int) -> float | None:
@@ -110,11 +111,29 @@ def processes(client: redis.Redis, now_s: float) -> list[dict[str, Any]]:
         pipe.hgetall(key)
     told = []
     for key, fields in zip(keys, pipe.execute() if keys else [], strict=True):
-        facts = {name.decode(): _number(text.decode()) for name, text in fields.items()}
+        facts = {name.decode(): _fact(text.decode()) for name, text in fields.items()}
         at = facts.pop("at", None)
         if isinstance(at, int | float):
             told.append({"name": key.decode().partition(":")[2], "age_s": round(max(0.0, now_s - at), 3), "facts": facts})
     return told
+
+
+def last_trade_ages(told: list[dict[str, Any]], newest_bar_s: dict[str, float], now_s: float) -> dict[str, float]:
+    """Seconds since each symbol's last trade: by what the producers say, else by the start of its newest bar."""
+    last_s = dict(newest_bar_s)
+    for process in told:
+        by_symbol = process["facts"].get("last_trade_us")
+        for symbol, at_us in by_symbol.items() if isinstance(by_symbol, dict) else ():
+            last_s[symbol] = max(last_s.get(symbol, 0.0), at_us / 1e6)
+    return {symbol: round(max(0.0, now_s - at_s), 3) for symbol, at_s in sorted(last_s.items())}
+
+
+def _fact(text: str) -> Any:
+    """A fact as it was before Redis made it text: a number, an object of numbers, or the text."""
+    if text.startswith("{"):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    return _number(text)
 
 
 def _number(text: str) -> int | float | str:

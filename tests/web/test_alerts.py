@@ -31,6 +31,17 @@ def test_an_alert_is_created_listed_and_deleted(client: FlaskClient) -> None:
     assert client.get(URL).get_json() == {"alerts": [], "count": 0}
 
 
+def test_an_alert_may_expire(client: FlaskClient) -> None:
+    body = {
+        "alert_type": "zscore_high",
+        "symbol_pair": PAIR,
+        "condition": {"threshold": 2},
+        "expires_at": "2030-01-01T00:00:00+01:00",
+    }
+    assert client.post(URL + "create/", json=body).status_code == 201
+    assert client.get(URL).get_json()["alerts"][0]["expires_at"] == "2029-12-31T23:00:00.000000Z"
+
+
 @pytest.mark.parametrize("alert_id", ["999", "9223372036854775808", "1"])
 def test_what_is_not_there_or_gone_is_404(client: FlaskClient, alert_id: str) -> None:
     create(client, threshold=1)

@@ -188,7 +188,10 @@ def test_health_tells_lag_pending_gaps_and_processes(
     for _ in range(3):
         append(redis_client, "trades", "api", "", 0)
     redis_client.xreadgroup("writers", "1", {"trades": ">"}, count=1)
-    redis_client.hset("health:producer", mapping={"at": "1000.5", "rate": "3.5", "state": "live"})
+    redis_client.hset(
+        "health:producer",
+        mapping={"at": "1000.5", "rate": "3.5", "state": "live", "last_trade_us": '{"BTCUSDT": 1999000000000000}'},
+    )
     with database, database.cursor() as cursor:
         cursor.execute("INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES ('BTCUSDT', 1, 2, 0, 1)")
         cursor.execute("INSERT INTO writer_positions VALUES ('1', 'trades', 1, 0, 40, 0, 2)")
@@ -197,7 +200,10 @@ def test_health_tells_lag_pending_gaps_and_processes(
     assert (told["stream"]["length"], told["stream"]["lag_entries"], told["stream"]["pending"]) == (3, 2, 1)
     assert (told["gaps_open"], told["dead_letters"], told["ticks"]) == (1, 2, 40)
     assert told["rate"] > 0
-    assert told["last_trade_age_s"]["BTCUSDT"] > 0
+    assert told["last_trade_age_s"] == {"BTCUSDT": 0}  # the producer knows a newer one than the newest bar
     (process,) = told["processes"]
-    assert (process["name"], process["facts"]) == ("producer", {"rate": 3.5, "state": "live"})
+    assert (process["name"], process["facts"]) == (
+        "producer",
+        {"rate": 3.5, "state": "live", "last_trade_us": {"BTCUSDT": 1999000000000000}},
+    )
     assert process["age_s"] > 1000

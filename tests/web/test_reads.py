@@ -82,9 +82,9 @@ def test_ticks_of_a_range(client: FlaskClient, database: Connection, window: str
 def test_bars_come_newest_first_with_zero_as_zero(client: FlaskClient, database: Connection) -> None:
     add_bars(database, "BTCUSDT", [second(n) for n in range(5)])
     bars = get(client, "/api/ingestion/bars/?symbol=BTCUSDT&timeframe=1s&limit=2", "bars")
-    assert [bar["timestamp"] for bar in bars] == ["2026-11-23T07:00:04Z", "2026-11-23T07:00:03Z"]
+    assert [bar["timestamp"] for bar in bars] == ["2026-11-23T07:00:04.000000Z", "2026-11-23T07:00:03.000000Z"]
     assert bars[0] == {
-        "symbol": "BTCUSDT", "timeframe": "1s", "timestamp": "2026-11-23T07:00:04Z", "open": 100, "high": 104, "low": 99.5,
+        "symbol": "BTCUSDT", "timeframe": "1s", "timestamp": "2026-11-23T07:00:04.000000Z", "open": 100, "high": 104, "low": 99.5,
         "close": 104, "volume": 0.1, "tick_count": 1, "quote_volume": 10, "vwap": 100, "taker_buy_volume": 0,
         "status": "complete", "revision": 0,
     }  # fmt: skip
@@ -96,14 +96,14 @@ def test_fill_prev_draws_what_nobody_traded_in(client: FlaskClient, database: Co
     """Bars at 0, 1 and 4; 2 and 3 are flat at the close of 1."""
     add_bars(database, "BTCUSDT", [second(0), second(1), second(4)])
     bars = get(client, "/api/ingestion/bars/?symbol=BTCUSDT&fill=prev&order=asc", "bars")
-    assert [(bar["timestamp"][-3:-1], bar["close"], bar["tick_count"], bar["status"]) for bar in bars] == [
+    assert [(bar["timestamp"][17:19], bar["close"], bar["tick_count"], bar["status"]) for bar in bars] == [
         ("00", 100, 1, "complete"), ("01", 101, 1, "complete"), ("02", 101, 0, "filled"), ("03", 101, 0, "filled"),
         ("04", 102, 1, "complete"),
     ]  # fmt: skip
     assert bars[2]["open"] == bars[2]["low"] == 101
     assert bars[2]["vwap"] is None
     newest = get(client, "/api/ingestion/bars/?symbol=BTCUSDT&fill=prev&limit=2", "bars")
-    assert [bar["timestamp"][-3:-1] for bar in newest] == ["04", "03"]
+    assert [bar["timestamp"][17:19] for bar in newest] == ["04", "03"]
 
 
 def test_spread_is_the_newest_rows_oldest_first(client: FlaskClient, database: Connection) -> None:
@@ -114,9 +114,9 @@ def test_spread_is_the_newest_rows_oldest_first(client: FlaskClient, database: C
         [*rows, {"timestamp": second(9), "window_bars": 30}, {"timestamp": second(9), "method": "tls"}],
     )
     found = get(client, "/api/analytics/spread/?symbol1=BTCUSDT&symbol2=ETHUSDT&timeframe=1s&limit=2", "analytics")
-    assert [row["timestamp"] for row in found] == ["2026-11-23T07:00:02Z", "2026-11-23T07:00:03Z"]
+    assert [row["timestamp"] for row in found] == ["2026-11-23T07:00:02.000000Z", "2026-11-23T07:00:03.000000Z"]
     assert found[1] == {
-        "timestamp": "2026-11-23T07:00:03Z", "symbol1_price": 43000.5, "symbol2_price": 2200, "hedge_ratio": 123456.5,
+        "timestamp": "2026-11-23T07:00:03.000000Z", "symbol1_price": 43000.5, "symbol2_price": 2200, "hedge_ratio": 123456.5,
         "intercept": None,
         "spread": 3, "z_score": 0, "rolling_mean": None, "rolling_std": None, "correlation": None, "adf_statistic": None,
         "adf_pvalue": None, "is_cointegrated": None, "coint_at": None, "carried": "", "has_gap": False, "revision": 0,

@@ -23,12 +23,13 @@ UPLOAD = "/api/ingestion/upload/"
         (
             "/api/ingestion/process-bars/", {"symbol": "BTCUSDT", "start": 1795417200000},
             {"symbol": "BTCUSDT", "timeframe": "1s"},
-            "bars", {"symbol": "BTCUSDT", "timeframe": "1s", "start": "2026-11-23T07:00:00.000000Z"},
+            "bars", {"symbol": "BTCUSDT", "timeframe": "1s", "start_us": 1795417200000000},
         ),
         (
-            "/api/analytics/compute-spread/", {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30},
+            "/api/analytics/compute-spread/",
+            {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30, "end": "2026-11-23T07:00:00Z"},
             {"symbol_pair": "BTCUSDT_ETHUSDT"},
-            "spread", {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30},
+            "spread", {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30, "end_us": 1795417200000000},
         ),
         (
             "/api/analytics/compute-stats", {"symbol": "BTCUSDT", "more": 1}, {"symbol": "BTCUSDT"},

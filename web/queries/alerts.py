@@ -12,8 +12,8 @@ from web.stores import Stores
 
 MAX_ID = 2**63 - 1
 _INSERT = """
-INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe)
-VALUES (%(alert_type)s, %(symbol_pair)s, %(condition)s, %(timeframe)s)
+INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe, expires_at)
+VALUES (%(alert_type)s, %(symbol_pair)s, %(condition)s, %(timeframe)s, %(expires_at)s)
 RETURNING json_build_object('id', id, 'alert_type', alert_type, 'symbol_pair', symbol_pair, 'status', status,
     'condition', condition, 'timeframe', timeframe)::text
 """

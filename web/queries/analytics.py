@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from web.queries.pieces import as_list, bar_start, finite, instant, sort, within
+from web.queries.pieces import as_list, finite, instant, sort, within
 from web.stores import Stores
 
 METHOD = "ols"
@@ -16,7 +16,7 @@ _STATS_FLOATS = ("returns", "volatility", "volume_ma", "price_change_pct", "high
 def _list(name: str, columns: str, table: str, query: Mapping[str, Any]) -> str:
     newest = f"SELECT *, timestamp AS at FROM {table}{within(query)} ORDER BY timestamp DESC LIMIT %(limit)s"
     by = sort(query["order"]).replace("timestamp", "at")
-    return as_list(name, f"SELECT {bar_start('at')} AS timestamp, {columns} FROM ({newest}) AS newest ORDER BY {by}")
+    return as_list(name, f"SELECT {instant('at')} AS timestamp, {columns} FROM ({newest}) AS newest ORDER BY {by}")
 
 
 def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.queries.pieces import as_list, bar_start, sort, within
+from web.queries.pieces import as_list, instant, sort, within
 from web.stores import Stores
 
 _PRICES = "open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume, status, revision"
@@ -31,7 +31,7 @@ def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
         " ORDER BY timestamp DESC LIMIT %(limit)s"
     )
     rows = (
-        f"SELECT symbol, timeframe, {bar_start('at')} AS timestamp, {_PRICES}"
+        f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {_PRICES}"
         f" FROM ({newest}) AS newest ORDER BY {sort(query['order']).replace('timestamp', 'at')}"
     )
     return stores.text(as_list("bars", rows), query)
@@ -45,7 +45,7 @@ def _filled(query: Mapping[str, Any]) -> str:
     first = f"greatest({reach}, %(start)s)" if query.get("start") else reach
     before = f"SELECT * {_OF_SYMBOL} AND timestamp <= slot ORDER BY timestamp DESC LIMIT 1"
     return (
-        f"SELECT symbol, timeframe, {bar_start('slot')} AS timestamp, {_FILLED} FROM ({newest}) AS newest,"
+        f"SELECT symbol, timeframe, {instant('slot')} AS timestamp, {_FILLED} FROM ({newest}) AS newest,"
         f" generate_series(at, {first}, -({step})) AS slot, LATERAL ({before}) AS bar"
         f" ORDER BY {sort(query['order']).replace('timestamp', 'slot')}"
     )

@@ -8,13 +8,8 @@ NEWEST_FIRST, OLDEST_FIRST = "timestamp DESC", "timestamp"
 
 
 def instant(column: str) -> str:
-    """SQL for a moment with its microseconds: `2026-11-23T07:00:00.123456Z`, or NULL."""
+    """SQL for a moment as live events write it too: `2026-11-23T07:00:00.123456Z`, always six digits; or NULL."""
     return f"""to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
-
-def bar_start(column: str) -> str:
-    """SQL for the start of a bar, which is a whole second: `2026-11-23T07:00:00Z`."""
-    return f"""to_char({column}, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
 
 def finite(column: str) -> str:

@@ -11,7 +11,7 @@ from web.api import Blueprint, json_text, stores
 from web.errors import NotFound
 from web.queries.alerts import delete_alert, insert_alert, list_alerts
 from web.queries.totals import known_symbols
-from web.schemas import Body, PairName, RangeQuery, Whole, order_field
+from web.schemas import Body, PairName, RangeQuery, Stamp, Whole, order_field
 
 blueprint = Blueprint("alerts", __name__, url_prefix="/api/analytics/alerts", description="Alerts")
 
@@ -30,6 +30,7 @@ class AlertBody(Body):
         error_messages={"required": "is required", "invalid": 'must be an object such as {{"threshold": 2.0}}'},
         metadata={"description": "threshold; optional: timeframe, cooldown_s, once", "example": {"threshold": 2.0}},
     )
+    expires_at = Stamp(load_default=None, metadata={"type": "string", "description": "From then on it is `expired`."})
 
 
 class AlertMade(Schema):

@@ -27,7 +27,7 @@ class SpreadQuery(RangeQuery):
 class PairRow(Schema):
     """A pair at the close of a bar, from bars up to this one; a statistic is null until its window is full."""
 
-    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00Z"})
+    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00.000000Z"})
     symbol1_price = fields.Float()
     symbol2_price = fields.Float()
     hedge_ratio = fields.Float(allow_none=True)
@@ -76,7 +76,7 @@ class StatsQuery(RangeQuery):
 class StatsRow(Schema):
     """Statistics of a symbol at the close of a bar."""
 
-    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00Z"})
+    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00.000000Z"})
     returns = fields.Float(allow_none=True)
     volatility = fields.Float(allow_none=True)
     volume_ma = fields.Float(allow_none=True)

@@ -41,9 +41,7 @@ class HealthFacts(Schema):
     gaps_open = fields.Integer()
     dead_letters = fields.Integer()
     stream = fields.Nested(StreamHealth)
-    last_trade_age_s = fields.Dict(
-        keys=fields.String(), values=fields.Float(), metadata={"description": "By symbol, to the newest closed bar's start."}
-    )
+    last_trade_age_s = fields.Dict(keys=fields.String(), values=fields.Float(), metadata={"description": "By symbol."})
     processes = fields.List(fields.Nested(ProcessHealth))
 
 

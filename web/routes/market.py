@@ -69,7 +69,7 @@ class Bar(Schema):
 
     symbol = fields.String()
     timeframe = fields.String()
-    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00Z"})
+    timestamp = fields.String(metadata={"example": "2026-11-23T07:00:00.000000Z"})
     open = fields.Float()
     high = fields.Float()
     low = fields.Float()

@@ -5,9 +5,8 @@ from uuid import UUID
 
 from flask import Response
 from flask.views import MethodView
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
 
-from common.codec import iso_us
 from common.tasks import create_task
 from common.trades import to_us
 from web.api import Blueprint, json_text, stores
@@ -67,13 +66,23 @@ class Made(Schema):
     task_id = fields.String(metadata={"description": "GET /api/tasks/<task_id>/ tells how far it is."})
 
 
-class BarsTask(Body):
-    """Which bars to build again from ticks; without start and end, all."""
+class RangedTask(Body):
+    """A part `[start, end)` of all there is; without them, all."""
+
+    start = Stamp(metadata={"type": "string", "description": "ISO 8601, or epoch ms or us."})
+    end = Stamp(metadata={"type": "string", "description": "Not included."})
+
+    @post_load
+    def _to_us(self, body: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """A task's row is JSON: stamps become `start_us` and `end_us`."""
+        return {(f"{n}_us" if n in ("start", "end") else n): to_us(v) if n in ("start", "end") else v for n, v in body.items()}
+
+
+class BarsTask(RangedTask):
+    """Which bars to build again from ticks."""
 
     symbol = Symbol(required=True)
     timeframe = Timeframe(load_default="1s")
-    start = Stamp(metadata={"type": "string"})
-    end = Stamp(metadata={"type": "string"})
 
 
 class BarsTaskMade(Made):
@@ -91,12 +100,11 @@ class ProcessBarsResource(MethodView):
     @blueprint.response(202, BarsTaskMade)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """Build the bars of a symbol again from its ticks"""
-        stamps = {name: iso_us(to_us(body[name])) for name in ("start", "end") if name in body}
-        task_id = make_task("bars", body | stamps)
+        task_id = make_task("bars", body)
         return {"status": "processing", "task_id": task_id, "symbol": body["symbol"], "timeframe": body["timeframe"]}
 
 
-class SpreadTask(Body):
+class SpreadTask(RangedTask):
     """Which pair to compute again."""
 
     symbol1 = Symbol(required=True)
