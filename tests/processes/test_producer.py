@@ -1,4 +1,4 @@
-"""The producer against the simulated exchange, real Redis and PostgreSQL: whatever is killed, each id is in once or more, none is missing."""
+"""The producer against the simulated exchange, real Redis and PostgreSQL: whatever is killed, no id is missing."""
 
 import json
 import os

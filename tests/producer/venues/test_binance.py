@@ -67,6 +67,7 @@ def test_what_is_no_trade_is_named(text, name):
     assert isinstance(control, Control) and control.name == name
 
 
+FIELDS = ["e", "s", "t", "p", "q", "T", "m", "data", "stream"]
 GOOD = {"e": "trade", "E": 1, "s": "BTCUSDT", "t": 5, "p": "1.0", "q": "2", "T": 1672515782136, "m": True}
 
 
@@ -87,7 +88,7 @@ def test_a_missing_field_is_malformed(field):
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60), st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["e", "s", "t", "p", "q", "T", "m", "data", "stream"]), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner),
 ).map(orjson.dumps)))  # fmt: skip
 def test_no_text_does_more_than_raise_malformed(text):
     try:
