@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -9,12 +10,13 @@ import click
 from common.errors import ConfigError, GemsError
 from common.lifecycle import EXIT_CONFIG
 
-#: Command -> the sentence in `./gems --help`; its function has the same name in ops/commands/<name with _>.py.
+#: Command -> the sentence in `./gems --help`; its function has the same name in ops/commands/<name with _>.py (import: import_).
 COMMANDS = {
     "up": "Start everything, and stay until Ctrl-C (or -d: go on in the background).",
     "down": "Stop everything, in the order of the data.",
     "status": "Processes, rate, lag, pending, gaps, dead letters.",
     "logs": "Show what the processes say; -f goes on showing.",
+    "import": "Import files of trades: Binance archives, CSV, NDJSON; with a progress bar.",
     "psql": "A psql on the instance's database; what follows -- goes to psql.",
     "redis-cli": "A redis-cli on the instance's Redis; what follows -- goes to redis-cli.",
     "check": "ruff, mypy and the import contracts.",
@@ -29,7 +31,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = cmd_name.replace("-", "_") + ("_" if iskeyword(cmd_name) else "")
         command: click.Command = getattr(importlib.import_module(f"ops.commands.{name}"), name)
         return command
 
