@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from common.log import get_logger
-from common.streams import GROUP, START, Entry, EntryId, to_entry
+from common.streams import GROUP, START, Entry, EntryId, last_delivered, to_entry
 
 log = get_logger(__name__)
 
@@ -69,27 +69,6 @@ class WritersGroup:
         back_to = min(committed.values(), default=START)
         self._client.xgroup_setid(stream, GROUP, str(back_to))
         log.warning("PostgreSQL is behind the group on %s; reading again from %s", stream, back_to)
-
-
-def last_delivered(client: redis.Redis, stream: str) -> EntryId | None:
-    """The group's last delivered entry; None without stream or group."""
-    try:
-        groups = client.xinfo_groups(stream)
-    except redis.ResponseError:
-        return None
-    return next((EntryId.parse(group["last-delivered-id"]) for group in groups if group["name"] == GROUP.encode()), None)
-
-
-def writers_position(client: redis.Redis, stream: str) -> EntryId | None:
-    """Every entry up to here is committed; None without a group.
-
-    Read in this order: an entry delivered after the first call can only make the answer smaller.
-    """
-    delivered = last_delivered(client, stream)
-    if delivered is None:
-        return None
-    oldest = client.xpending(stream, GROUP)["min"]
-    return min(delivered, EntryId.parse(oldest).before()) if oldest else delivered
 
 
 def _by_stream(found: Any) -> Iterator[tuple[str, list[Entry]]]:

@@ -10,8 +10,7 @@ from common.database import transaction
 from common.log import get_logger
 from common.partitions import MONTHLY_TABLES, drop_leaves_before, ensure_month_leaves, ensure_tick_leaves
 from common.settings import Settings
-from common.streams import EntryId, connect_redis, stream_names
-from consumer.group import writers_position
+from common.streams import EntryId, connect_redis, stream_names, writers_position
 from consumer.missed import mark_what_bars_missed
 
 TRIM_EVERY_S = 1.0
