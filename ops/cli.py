@@ -19,6 +19,9 @@ COMMANDS = {
     "import": "Import files of trades: Binance archives, CSV, NDJSON; with a progress bar.",
     "psql": "A psql on the instance's database; what follows -- goes to psql.",
     "redis-cli": "A redis-cli on the instance's Redis; what follows -- goes to redis-cli.",
+    "compute": "Compute spreads or price statistics over stored bars, by hand.",
+    "bars": "Rebuild bars from ticks, by hand.",
+    "bench": "Measure on private servers, beside ceilings of the same run.",
     "check": "ruff, mypy and the import contracts.",
     "test": "check, then all tests against real servers; arguments go to pytest.",
 }

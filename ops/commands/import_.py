@@ -1,25 +1,12 @@
 """`./gems import`: files of trades into a running instance, with a progress bar."""
 
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import click
 
 from ops.commands import takes_house
+from ops.follow import TaskState, follow
 from ops.house import House, NotRunning
-
-_POLL_S = 0.2
-_WAIT_FOR_IMPORTER_S = 30.0
-
-
-class _State(NamedTuple):
-    """A task as its row tells it."""
-
-    state: str
-    progress: float
-    counts: dict[str, Any]
-    error: str | None
 
 
 @click.command("import")
@@ -44,7 +31,7 @@ def _import_one(house: House, file: Path, symbol: str | None) -> int:
     try:
         task_id = create_task(connection, "import", {"path": str(file), "filename": file.name, "symbol": symbol})
         try:
-            last = _follow(connection, task_id, file.name)
+            last = follow(connection, task_id, file.name, "the importer", "rows")
         except KeyboardInterrupt:
             click.echo(f"The import goes on without us; it is task {task_id}.")
             return 130
@@ -53,32 +40,7 @@ def _import_one(house: House, file: Path, symbol: str | None) -> int:
     return _tell(file.name, last)
 
 
-def _follow(connection: Any, task_id: str, name: str) -> _State:
-    """Show the progress until the task has ended; its last state."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]}"))
-    queued_until_s = time.monotonic() + _WAIT_FOR_IMPORTER_S
-    with Progress(*columns, TimeRemainingColumn()) as bars:
-        bar = bars.add_task(name, total=1.0, rows="waiting")
-        while True:
-            now = _state(connection, task_id)
-            if now.state == "queued" and time.monotonic() > queued_until_s:
-                bars.update(bar, rows="waiting for the importer (./gems status tells whether it runs)")
-            elif now.state != "queued":
-                bars.update(bar, completed=now.progress, rows=f"{now.counts.get('rows', 0):,} rows")
-            if now.state in ("done", "failed"):
-                return now
-            time.sleep(_POLL_S)
-
-
-def _state(connection: Any, task_id: str) -> _State:
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT state, progress, counts, error FROM tasks WHERE task_id = %s", (task_id,))
-        return _State(*cursor.fetchone())
-
-
-def _tell(name: str, last: _State) -> int:
+def _tell(name: str, last: TaskState) -> int:
     """One sentence; the exit code."""
     counts = f"{last.counts.get('accepted', 0):,} trades of {', '.join(last.counts.get('symbols', [])) or 'no symbol'}"
     if last.counts.get("rejected"):

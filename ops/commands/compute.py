@@ -1,0 +1,87 @@
+"""`./gems compute spread|stats`: pair rows and price statistics over stored bars, by hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from ops.commands import takes_house
+from ops.house import House
+
+_SPREAD = """
+SELECT timestamp, symbol1_price, symbol2_price, hedge_ratio, spread, z_score, correlation, adf_pvalue, is_cointegrated
+FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = 'ols'
+ORDER BY timestamp DESC LIMIT 10
+"""
+_STATS = """
+SELECT timestamp, returns, volatility, volume_ma, price_change_pct, high_low_range FROM price_stats
+WHERE symbol = %s AND timeframe = %s AND window_bars = %s ORDER BY timestamp DESC LIMIT 10
+"""
+
+
+@click.group()
+def compute() -> None:
+    """Compute over stored bars, as the API's compute routes do, and show the newest rows."""
+
+
+@compute.command()
+@takes_house
+@click.option("--symbol1", required=True, help="The leg that is regressed (y).")
+@click.option("--symbol2", required=True, help="The leg it is regressed on (x).")
+@click.option("--timeframe", default="1s", show_default=True)
+@click.option("--window", default=60, show_default=True, type=click.IntRange(3, 10_000), help="Bars in the rolling window.")
+def spread(house: House, symbol1: str, symbol2: str, timeframe: str, window: int) -> int:
+    """Hedge ratio, spread, z-score and correlation of a pair."""
+    params = {"symbol1": symbol1, "symbol2": symbol2, "timeframe": timeframe, "window": window}
+    return _compute(house, "spread", params, _SPREAD, (f"{symbol1}_{symbol2}", timeframe, window))
+
+
+@compute.command()
+@takes_house
+@click.option("--symbol", required=True)
+@click.option("--timeframe", default="1s", show_default=True)
+@click.option("--window", default=20, show_default=True, type=click.IntRange(2, 10_000), help="Bars in the rolling window.")
+def stats(house: House, symbol: str, timeframe: str, window: int) -> int:
+    """Returns, volatility, mean volume, change and range of a symbol's bars."""
+    params = {"symbol": symbol, "timeframe": timeframe, "window": window}
+    return _compute(house, "stats", params, _STATS, (symbol, timeframe, window))
+
+
+def _compute(house: House, kind: str, params: Mapping[str, Any], query: str, key: tuple[Any, ...]) -> int:
+    from common.database import connect_database
+    from common.tasks import create_task
+    from ops.follow import follow
+
+    connection = connect_database(house.settings(), f"compute {kind}")
+    try:
+        last = follow(connection, create_task(connection, kind, params), kind, "tasks", "rows")
+        if last.state == "failed":
+            click.secho(f"compute {kind}: {last.error}", fg="red", err=True)
+            return 1
+        with connection, connection.cursor() as cursor:
+            cursor.execute(query, key)
+            show([column.name for column in cursor.description or ()], cursor.fetchall()[::-1])
+    finally:
+        connection.close()
+    stored = ", ".join(f"{name} {count:,}" for name, count in last.counts.items())
+    nothing = "No closed bars are stored for this; ./gems status tells what runs."
+    click.echo(f"stored: {stored}" if last.counts.get("rows") else nothing)
+    return 0
+
+
+def show(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table of the newest rows, oldest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*names, box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for row in rows:
+        table.add_row(*[_text(value) for value in row])
+    console = Console()
+    Console(width=max(console.width, 130)).print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else f"{value:%H:%M:%S}" if hasattr(value, "hour") else str(value)
