@@ -13,7 +13,7 @@ class Faults:
     duplicate: float = 0.0
     """Fraction of messages sent twice."""
     reorder: float = 0.0
-    """Fraction of messages sent after the next one."""
+    """Fraction of messages sent after the next one, where both go out in one write."""
     drop: float = 0.0
     """Fraction of messages not sent."""
     malformed: float = 0.0

@@ -18,7 +18,8 @@ from ops.exchange.aggregate import AGGREGATE, TRADE, Rows, aggregates
 SEGMENT_ROWS = 500_000
 SEGMENT_SPAN_US = 3600 * 1_000_000
 KEPT_US = 25 * 3600 * 1_000_000
-KEPT_ROWS = 50_000_000
+KEPT_ROWS = 24_000_000
+"""Trades kept of all symbols together: a gigabyte."""
 
 
 @dataclass

@@ -4,9 +4,9 @@ Trades are written straight to the socket, a whole tick's frames in one write: a
 Nothing here awaits, so these writes never fall into the middle of a frame of aiohttp's own.
 """
 
+import asyncio
 import random
 import time
-from asyncio import Transport
 from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
@@ -31,7 +31,7 @@ class Connection:
 
     def __init__(self, request: web.Request, ws: web.WebSocketResponse, wire: Wire, now_s: float) -> None:
         transport = request.transport
-        assert isinstance(transport, Transport)
+        assert isinstance(transport, asyncio.Transport)
         self.number = next(_numbers)
         self.ws, self.wire, self.opened_s = ws, wire, now_s
         self.streams: dict[str, None] = {}
@@ -90,6 +90,7 @@ class Hub:
         self.connections: dict[int, Connection] = {}
         self.faults = Faults()
         self.published = 0
+        self.subscribed = asyncio.Event()
         self._listeners: dict[str, dict[int, Connection]] = {}
         self._chance = random.Random(seed)
 
@@ -108,6 +109,7 @@ class Hub:
         for name in streams:
             connection.streams[name] = None
             self._listeners.setdefault(name, {})[connection.number] = connection
+        self.subscribed.set()
         return len(connection.streams) <= STREAMS_A_CONNECTION
 
     def unsubscribe(self, connection: Connection, streams: Iterable[str]) -> None:

@@ -76,17 +76,22 @@ def shutdown_message(now_us: int, wire: Wire) -> str:
     return f'{{"stream":"!serverShutdown","data":{raw}}}' if wire.combined else raw
 
 
-def _headers() -> list[str]:
-    short = [f"\x81{chr(length)}" for length in range(126)]
-    return short + [f"\x81\x7e{chr(length >> 8)}{chr(length & 255)}" for length in range(126, 65536)]
+class _Headers(dict[int, str]):
+    """Header of an unmasked text frame by the payload's length; made once for each."""
+
+    def __missing__(self, length: int) -> str:
+        size = 0 if length < 126 else 2 if length < 65536 else 8
+        made = bytes([0x81, {0: length, 2: 126, 8: 127}[size]]) + (length.to_bytes(size) if size else b"")
+        self[length] = made.decode("latin-1")
+        return self[length]
 
 
-_HEADER_OF_LENGTH = _headers()
+_HEADERS = _Headers()
 
 
 def frames(messages: list[str]) -> bytes:
-    """Messages (ASCII, each under 64 KiB) as unmasked WebSocket text frames, ready for the socket."""
-    return "".join([part for text in messages for part in (_HEADER_OF_LENGTH[len(text)], text)]).encode("latin-1")
+    """Messages (ASCII) as unmasked WebSocket text frames, ready for the socket."""
+    return "".join([part for text in messages for part in (_HEADERS[len(text)], text)]).encode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def request(text: str) -> Request | str:
     """A control message's request, or the error to answer with."""
     try:
         asked = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         line, column = getattr(exc, "lineno", 1), getattr(exc, "colno", 1)
         return error(3, f"Invalid JSON: expected value at line {line} column {column}")
     if not isinstance(asked, dict) or "method" not in asked:

@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,20 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from common.errors import ConfigError
-from common.lifecycle import Stop, backoff_s
+from common.lifecycle import Stop
 from common.log import get_logger
 from common.settings import Settings
-from ops.exchange.aggregate import aggregates
 from ops.exchange.faults import changed
 from ops.exchange.hub import GOING_AWAY, POLICY, Connection, Hub
 from ops.exchange.play import PlayTape
 from ops.exchange.protocol import Request, Wire, request
 from ops.exchange.rest import RestApi
-from ops.exchange.walk import WalkTape, aggregate_columns, fill_columns
+from ops.exchange.trading import now_us, play, walk
+from ops.exchange.walk import WalkTape
 
-TICK_S = 0.01
 HOUSE_S = 0.1
 NOTICE_S = 10.0
 CLOSE_S = 0.5
-PLAYED_AT_ONCE = 500
 LARGEST_REQUEST = 64 << 10
 
 log = get_logger(__name__)
@@ -43,7 +41,7 @@ def serve(settings: Settings, stop: Stop) -> None:
     folder = settings.data_dir / "exchange"
     folder.mkdir(parents=True, exist_ok=True)
     lock = _locked(folder / "lock")
-    tape = PlayTape(Path(settings.sim_play), folder) if settings.sim_play else WalkTape(settings, folder, _now_us())
+    tape = PlayTape(Path(settings.sim_play), folder) if settings.sim_play else WalkTape(settings, folder, now_us())
     try:
         asyncio.run(Exchange(settings, tape).run(stop))
     finally:
@@ -57,7 +55,6 @@ class Exchange:
     def __init__(self, settings: Settings, tape: WalkTape | PlayTape) -> None:
         self._settings, self._tape = settings, tape
         self._hub = Hub(settings.sim_seed)
-        self._wanted = asyncio.Event()
         self._rest = RestApi(tape, self._hub)
         self._closing: set[asyncio.Task[Any]] = set()
 
@@ -104,11 +101,11 @@ class Exchange:
         connection = Connection(http, ws, Wire(http.path == "/stream", unit), time.monotonic())
         names = http.query.get("streams", "") if http.path == "/stream" else http.match_info.get("streams", "")
         try:
-            if self._hub.add(connection, [name for name in names.split("/") if name]):
-                self._look_for_players()
-                await self._listen(connection)
-            else:
-                await ws.close(code=POLICY, message=b"Too many streams")
+            with suppress(ConnectionError):  # a client that is gone needs no answer
+                if self._hub.add(connection, [name for name in names.split("/") if name]):
+                    await self._listen(connection)
+                else:
+                    await ws.close(code=POLICY, message=b"Too many streams")
         finally:
             self._hub.remove(connection)
         return ws
@@ -130,70 +127,12 @@ class Exchange:
             connection.write([asked])
         elif not self._hub.obey(connection, asked):
             await connection.ws.close(code=POLICY, message=b"Too many streams")
-        self._look_for_players()
 
     async def _trade(self) -> None:
         if isinstance(self._tape, WalkTape):
-            await self._walk(self._tape)
-        elif self._settings.sim_speed == "max":
-            await self._play_at_once(self._tape)
+            await walk(self._tape, self._hub)
         else:
-            await self._play_in_time(self._tape, float(self._settings.sim_speed))
-
-    async def _walk(self, tape: WalkTape) -> None:
-        delays_s = backoff_s()
-        while True:
-            try:
-                traded = tape.advance(_now_us())
-                delays_s = backoff_s()
-            except OSError as exc:
-                delay_s = next(delays_s)
-                log.warning("trades can not be stored (%s): none are sent, trying again in %.1f s", exc, delay_s)
-                await asyncio.sleep(delay_s)
-                continue
-            now_us = _now_us()
-            for symbol, rows in traded:
-                instrument = tape.instruments[symbol]
-                if self._hub.listeners(symbol, "trade"):
-                    self._hub.publish(symbol, "trade", list(fill_columns(instrument, rows)), now_us)
-                if self._hub.listeners(symbol, "aggTrade"):
-                    self._hub.publish(symbol, "aggTrade", list(aggregate_columns(instrument, aggregates(rows))), now_us)
-            await asyncio.sleep(TICK_S - time.time() % TICK_S)
-
-    def _look_for_players(self) -> None:
-        if isinstance(self._tape, PlayTape) and self._hub.listeners(self._tape.symbol, self._tape.kind):
-            self._wanted.set()
-
-    async def _play_in_time(self, tape: PlayTape, speed: float) -> None:
-        """From the first subscription on the play goes on, watched or not, as a market does."""
-        await self._wanted.wait()
-        if tape.ended:
-            return await _for_ever()
-        start_us, started_s = tape.next_us(), time.monotonic()
-        log.info("playing %s from row %d of %d at %g times its pace", tape.symbol, tape.position, tape.rows, speed)
-        while not tape.ended:
-            due_us = start_us + int((time.monotonic() - started_s) * speed * 1e6)
-            while prints := tape.take(due_us, PLAYED_AT_ONCE):
-                self._hub.publish(tape.symbol, tape.kind, prints, None)
-                await asyncio.sleep(0)
-            await asyncio.sleep(TICK_S)
-        log.info("played %s to its end", tape.symbol)
-        return await _for_ever()
-
-    async def _play_at_once(self, tape: PlayTape) -> None:
-        """As fast as every listener reads, and only while there is one."""
-        while not tape.ended:
-            listeners = self._hub.listeners(tape.symbol, tape.kind)
-            if not listeners:
-                self._wanted.clear()
-                await self._wanted.wait()
-                log.info("playing %s from row %d of %d as fast as it is read", tape.symbol, tape.position, tape.rows)
-                continue
-            self._hub.publish(tape.symbol, tape.kind, tape.take(None, PLAYED_AT_ONCE), None)
-            await asyncio.gather(*(connection.drain() for connection in listeners), return_exceptions=True)
-            await asyncio.sleep(0)
-        log.info("played %s to its end", tape.symbol)
-        return await _for_ever()
+            await play(self._tape, self._hub, self._settings.sim_speed)
 
     async def _keep_house(self) -> None:
         """Pings, overdue pongs, connections past their life, old history."""
@@ -208,11 +147,11 @@ class Exchange:
                 elif age_s >= faults.life_s:
                     self._close(connection)
                 elif age_s >= faults.life_s - min(NOTICE_S, faults.life_s / 2):
-                    self._hub.warn(connection, _now_us())
+                    self._hub.warn(connection, now_us())
                 if now_s - connection.pinged_s >= faults.ping_every_s:
                     connection.ping(now_s)
             if now_s - dropped_s > 60:
-                self._tape.drop_old(_now_us())
+                self._tape.drop_old(now_us())
                 dropped_s = now_s
             await asyncio.sleep(HOUSE_S)
 
@@ -226,7 +165,7 @@ class Exchange:
     async def _say_goodbye(self) -> None:
         connections = list(self._hub.connections.values())
         for connection in connections:
-            self._hub.warn(connection, _now_us())
+            self._hub.warn(connection, now_us())
         closing = (connection.ws.close(code=GOING_AWAY, message=b"server shutdown") for connection in connections)
         await asyncio.gather(*closing, return_exceptions=True)
 
@@ -258,10 +197,6 @@ async def _asked(stop: Stop) -> None:
         pass
 
 
-async def _for_ever() -> None:
-    await asyncio.get_running_loop().create_future()
-
-
 def _locked(path: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -274,7 +209,3 @@ def _locked(path: Path) -> int:
 
 def _json(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -8,7 +8,7 @@ from typing import Any
 from common.log import get_logger
 from common.settings import Settings
 from ops.exchange.aggregate import Rows, aggregates
-from ops.exchange.history import History
+from ops.exchange.history import KEPT_ROWS, History
 from ops.exchange.instruments import Instrument, decimal_text, decimal_texts, instrument_of
 from ops.exchange.market import Market, leaders, line_of
 from ops.exchange.protocol import Aggregate, Fill
@@ -27,7 +27,7 @@ class WalkTape:
     def __init__(self, settings: Settings, folder: Path, now_us: int) -> None:
         self.instruments = {symbol: instrument_of(symbol) for symbol in settings.symbols}
         self.symbols: tuple[str, ...] = tuple(self.instruments)
-        self._history = {symbol: History(folder / f"walk-{symbol}") for symbol in self.symbols}
+        self._history = {symbol: History(folder / f"walk-{symbol}", KEPT_ROWS // len(self.symbols)) for symbol in self.symbols}
         self._unsent: list[tuple[str, Rows]] = []
         lasts = {symbol: history.last() for symbol, history in self._history.items()}
         past_us = _past_us(settings) if all(last is None for last in lasts.values()) else 0

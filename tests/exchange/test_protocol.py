@@ -54,18 +54,19 @@ def test_shutdown_is_binances() -> None:
     assert shutdown_message(US, Wire(True, False)) == f'{{"stream":"!serverShutdown","data":{raw}}}'
 
 
-@pytest.mark.parametrize("length", [0, 1, 125, 126, 300, 65535])
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 300, 65535, 70000])
 def test_frame_has_the_header_of_its_length(length: int) -> None:
     made = frames(["x" * length])
-    size = 2 if length < 126 else 4
+    size = 2 if length < 126 else 4 if length < 65536 else 10
     assert made[0] == 0x81 and made[size:] == b"x" * length
-    assert (made[1] if size == 2 else int.from_bytes(made[2:4], "big")) == length
+    assert (made[1] if size == 2 else int.from_bytes(made[2:size])) == length
 
 
 @pytest.mark.parametrize(
     ("text", "code"),
     [
         ("{", 3),
+        ("[" * 50_000, 3),
         ("[]", 2),
         ('{"id":1}', 2),
         ('{"method":"SHOUT","id":1}', 2),
