@@ -6,8 +6,7 @@ One thread, a page of each symbol in turn, in the order of the ids, ahead of the
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from common.codec import encode_row
 from common.errors import FeedRejected, FeedUnavailable, InvalidTrade, MalformedMessage
@@ -17,6 +16,7 @@ from common.log import get_logger
 from common.settings import Settings
 from common.trades import Trade
 from producer.batcher import Batcher
+from producer.debts import Debt, Debts
 from producer.feed import feed_reject
 from producer.flow import Flow
 from producer.publisher import Publisher
@@ -35,25 +35,18 @@ LOOK_S = 0.25
 log = get_logger(__name__)
 
 
-class Debt(NamedTuple):
-    """Ids first_id..last_id of a flow that live trades did not wait for."""
-
-    flow: Flow
-    first_id: int
-    last_id: int
-
-
 class CatchUp:
     """`request` a flow whose live trades wait; `run` is the thread's body."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, stop: Stop) -> None:
+    def __init__(self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, stop: Stop) -> None:
+        self._flows = {(flow.symbol, flow.src): flow for flow in flows}
         self._kind, self._history_s, self._stop = settings.feed_kind, settings.history_s, stop
         self._publisher, self._limits = publisher, Limits.of(settings)
         self._rest = RestClient(settings.rest_url, stop)
         self._batcher = Batcher(settings.batch_rows, 0.0)
         self._asked: queue.SimpleQueue[Flow] = queue.SimpleQueue()
         self._turns: deque[_Turn] = deque()
-        self._debts: deque[Debt] = deque()
+        self._debts = Debts(settings.data_dir / "spool" / "owed.json")
         self._debts_at_s = 0.0
         self.samples = Samples()
         self.fetched = self.unfetched = 0
@@ -65,7 +58,7 @@ class CatchUp:
     @property
     def owed(self) -> int:
         """Trades that live ones did not wait for and that are still to be fetched."""
-        return sum(debt.last_id - debt.first_id + 1 for debt in list(self._debts))
+        return self._debts.trades
 
     def run(self) -> None:
         """Serve requests until asked to stop."""
@@ -74,7 +67,9 @@ class CatchUp:
             if self._turns:
                 self._step(self._turns.popleft())
             elif self._debts and time.monotonic() >= self._debts_at_s:
-                self._pay(self._debts.popleft())
+                self._pay(self._debts.pop())
+            elif self._publisher.idle:
+                self._debts.settle()
 
     def _accept(self) -> None:
         try:
@@ -172,7 +167,7 @@ class CatchUp:
         missing = turn.flow.missing()
         if missing:
             if owe:
-                self._debts.append(Debt(turn.flow, *missing))
+                self._debts.add(Debt(turn.flow.symbol, turn.flow.src, *missing))
                 self._debts_at_s = time.monotonic() + DEBT_RETRY_S
             else:
                 self.unfetched += missing[1] - missing[0] + 1
@@ -195,23 +190,26 @@ class CatchUp:
         self._hand_on()
 
     def _pay(self, debt: Debt) -> None:
-        """A page of what is owed."""
+        """A page of what is owed; of a symbol that is not fed now it stays owed."""
+        flow = self._flows.get((debt.symbol, debt.src))
         try:
-            page = self._page(debt.flow.symbol, debt.first_id)
+            page = self._page(debt.symbol, debt.first_id) if flow else []
         except FeedRejected as exc:
-            log.error("%s: REST refuses %d..%d (%s)", debt.flow.symbol, debt.first_id, debt.last_id, exc)
+            log.error("%s: REST refuses %d..%d (%s)", debt.symbol, debt.first_id, debt.last_id, exc)
             self.unfetched += debt.last_id - debt.first_id + 1
             return
         except (FeedUnavailable, MalformedMessage):
-            self._debts.append(debt)
+            page, flow = [], None
+        if flow is None:
             self._debts_at_s = time.monotonic() + DEBT_RETRY_S
+            self._debts.put_back(debt)
             return
         for trade in page:
             if trade.trade_id <= debt.last_id:
-                self._send(debt.flow, trade)
+                self._send(flow, trade)
         self._hand_on()
         if page and page[-1].trade_id < debt.last_id:
-            self._debts.append(debt._replace(first_id=page[-1].trade_id + 1))
+            self._debts.put_back(debt._replace(first_id=page[-1].trade_id + 1))
 
     def _send(self, flow: Flow, trade: Trade) -> int:
         """Into a batch, if the judge lets it pass; always 1: it is dealt with."""

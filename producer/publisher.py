@@ -60,6 +60,11 @@ class Publisher:
         """True while nothing more should be read."""
         return self._spool.full
 
+    @property
+    def idle(self) -> bool:
+        """True while all that was handed over is sent or on the disk."""
+        return self._queue.unfinished_tasks == 0
+
     def put(self, batch: Batch) -> None:
         """Hand over a batch; waits while too many are queued, which stops the feed that calls."""
         self._queue.put(batch)
@@ -108,6 +113,8 @@ class Publisher:
                 log.error("the spool can not be written (%s); the feeds wait; next try in %.1f s", exc, IDLE_S)
                 self._stop.wait(IDLE_S)
                 return
+        for _ in self._in_hand:
+            self._queue.task_done()
         self._in_hand = []
 
     def _replay(self) -> None:

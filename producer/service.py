@@ -104,7 +104,7 @@ class Producer:
         self._settings, self._flows, self._stop = settings, flows, stop
         self._connection: Connection | None = connection
         self._publisher = Publisher(client, spool, stop)
-        self._catch_up = CatchUp(settings, self._publisher, stop)
+        self._catch_up = CatchUp(settings, flows, self._publisher, stop)
         shares = [flows[first :: settings.connections] for first in range(min(settings.connections, len(flows)))]
         self._feeds = [Feed(settings, share, self._publisher, self._catch_up.request, stop) for share in shares]
         self._heartbeat = Heartbeat(connect_redis(settings, socket_timeout=2), "producer")
