@@ -19,7 +19,7 @@ PYTHON = VENV / "bin/python"
 #: Commands that need what tests need.
 _FOR_DEVELOPERS = ("test", "check")
 #: Big packages carry tests that nobody runs here; compiling them would double the time.
-_NOT_COMPILED = r"[/\\](tests?|testing|idlelib|lib2to3)[/\\]"
+_NOT_COMPILED = r"[/\\]tests?[/\\]"
 
 
 def main(arguments: list[str]) -> None:
@@ -27,15 +27,15 @@ def main(arguments: list[str]) -> None:
     names = ["requirements.txt"]
     if arguments[:1] and arguments[0] in _FOR_DEVELOPERS:
         names.append("requirements-dev.txt")
-    if not _has_venv() or _missing(names):
+    if sys.prefix != str(VENV) or _missing(names):
         _install(names)
     os.environ["PYTHONPATH"] = str(ROOT)
     os.execv(PYTHON, [str(PYTHON), "-P", "-m", "ops", *arguments])
 
 
 def _has_venv() -> bool:
-    """True if .venv's Python works: the launcher then runs this with it, or another one has just made it."""
-    return sys.prefix == str(VENV) or _output([str(PYTHON), "-m", "pip", "--version"]).returncode == 0
+    """True if .venv's Python and pip work; a Python that was removed or replaced leaves a dangling one."""
+    return _output([str(PYTHON), "-m", "pip", "--version"]).returncode == 0
 
 
 def _missing(names: list[str]) -> list[str]:
@@ -80,16 +80,21 @@ def _take_lock() -> TextIO:
 
 def _make_venv() -> None:
     _say(f"making .venv with Python {sys.version.split()[0]} ({sys.executable})")
-    for old in VENV.iterdir():
-        if old.name != ".lock":
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    _clear_venv()
     done = _output([sys.executable, "-m", "venv", str(VENV)])
     if done.returncode:
+        _clear_venv()  # without pip in it, it would pass for a good one next time
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         sys.exit(
             f"{done.stdout.strip()}\ngems: this Python can not make a venv; "
             f"on Debian and Ubuntu: apt install python3-venv (or {package}), then run ./gems again"
         )
+
+
+def _clear_venv() -> None:
+    for old in VENV.iterdir():
+        if old.name != ".lock":
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
 
 
 def _run_pip(names: list[str]) -> None:
@@ -137,4 +142,7 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("\ngems: stopped; the next ./gems goes on installing")

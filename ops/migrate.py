@@ -29,6 +29,7 @@ def main(settings: Settings, stop: Stop) -> None:
 
     Raises:
         StoreUnavailable: PostgreSQL has not answered within five minutes.
+        ConfigError: it answers, but its tables can not become those of this version.
     """
     url, _ = instance_urls(settings)
     deadline = time.monotonic() + _WAIT_S
@@ -38,9 +39,9 @@ def main(settings: Settings, stop: Stop) -> None:
             log.info("the tables are up to date")
             return
         except psycopg2.Error as exc:
+            reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
             if not transient(exc):
-                raise
-            reason = str(exc).strip().splitlines()[0]
+                raise ConfigError(f"GEMS_DATABASE_URL: the tables can not be brought to this version: {reason}") from exc
         if time.monotonic() > deadline:
             raise StoreUnavailable(f"PostgreSQL has not answered for {_WAIT_S:.0f} s: {reason}")
         log.info("waiting for PostgreSQL: %s; next try in %.1f s", reason, delay_s)
@@ -96,6 +97,7 @@ def _upgrade(url: str) -> None:
     import sqlalchemy
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg2://",
@@ -104,9 +106,16 @@ def _upgrade(url: str) -> None:
     )
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except sqlalchemy.exc.DBAPIError as exc:
+        if isinstance(exc.orig, psycopg2.Error):
+            raise exc.orig from exc
+        raise
+    except CommandError as exc:
+        raise ConfigError(f"GEMS_DATABASE_URL: its tables are of another, perhaps a newer GEMS: {exc}") from exc
 
 
 if __name__ == "__main__":

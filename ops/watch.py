@@ -3,11 +3,10 @@
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
 import xmlrpc.client
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -36,21 +35,21 @@ def wait_ready(house: House, supervisord: "subprocess.Popen[bytes]", steps: Step
         DidNotStart: the supervisor or a process has given up, or three minutes have passed.
     """
     settings = house.settings()
-    milestones: dict[str, Callable[[], bool]] = {
+    milestones: dict[str, Callable[[], str]] = {
         "Redis": lambda: _redis_answers(settings),
         "PostgreSQL": lambda: _postgres_answers(settings),
-        "the tables": lambda: _migrated(house),
-        "the dashboard": lambda: _web_answers(house.dashboard(settings)),
+        "tables": lambda: _migrated(house),
+        "dashboard": lambda: _web_answers(house.dashboard(settings)),
     }
     deadline = time.monotonic() + _READY_S
     for what, reached in milestones.items():
         steps.waiting(what)
-        while not reached():
+        while not (answer := reached()):
             if time.monotonic() > deadline:
                 raise DidNotStart(f"{what}: no answer within {_READY_S:.0f} s; ./gems logs{house.option} says more")
             _raise_if_given_up(house, supervisord)
             time.sleep(0.1)
-        steps.say(f"{what} {'are' if what.endswith('s') and what != 'Redis' else 'is'} ready")
+        steps.say(f"{what}: {answer}")
 
 
 def stay(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps) -> int:
@@ -84,33 +83,38 @@ def asked_to_stop() -> Iterator[None]:
     yield
 
 
-def _redis_answers(settings: Settings) -> bool:
+def _redis_answers(settings: Settings) -> str:
+    """Which server it is; empty while it does not answer."""
     try:
         with connect_redis(settings, socket_timeout=5) as client:
-            return bool(client.ping())
+            found = client.info("server")
     except redis.RedisError:
-        return False
+        return ""
+    valkey = found.get("valkey_version")
+    return f"Valkey {valkey} answers" if valkey else f"Redis {found.get('redis_version')} answers"
 
 
-def _postgres_answers(settings: Settings) -> bool:
+def _postgres_answers(settings: Settings) -> str:
     try:
-        connect_database(settings, "up").close()
+        with closing(connect_database(settings, "up")) as connection:
+            major, minor = divmod(connection.server_version, 10_000)
     except psycopg2.OperationalError as exc:
-        return "does not exist" in str(exc)  # the database is made by the migration, the next step
-    return True
+        # The database itself is made by the migration, the next step.
+        return "answers" if "does not exist" in str(exc) else ""
+    return f"version {major}.{minor} answers"
 
 
-def _migrated(house: House) -> bool:
+def _migrated(house: House) -> str:
     found = _processes(house).get("migrate", {})
-    return found.get("statename") == "EXITED" and found.get("exitstatus") == 0
+    return "up to date" if found.get("statename") == "EXITED" and found.get("exitstatus") == 0 else ""
 
 
-def _web_answers(address: str) -> bool:
+def _web_answers(address: str) -> str:
     try:
         with urllib.request.urlopen(f"{address}api/ingestion/stats/", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
+            return "answers" if answer.status == 200 else ""
+    except OSError:
+        return ""
 
 
 def _raise_if_given_up(house: House, supervisord: "subprocess.Popen[bytes]") -> None:

@@ -41,7 +41,7 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(f"[bold]{facts['dashboard']}[/bold]  feed {facts['feed']}  data {facts['data_dir']}", soft_wrap=True)
     table = Table("process", "state", "pid", "up", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for process in facts["processes"]:
-        colour = _GOOD.get(process["state"], "red")
+        colour = "red" if process["exit_code"] else _GOOD.get(process["state"], "red")
         state = process["state"] + (f" ({process['exit_code']})" if process["exit_code"] else "")
         table.add_row(process["name"], f"[{colour}]{state}[/]", str(process["pid"] or ""), _duration(process["up_s"]))
     if facts["processes"]:

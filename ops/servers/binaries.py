@@ -126,8 +126,9 @@ def _copied(distribution: str, root: Path, folders: list[Path]) -> Path:
     for place in (Path("/var/cache/gems"), Path(tempfile.gettempdir()) / "gems-programs"):
         try:
             place.mkdir(mode=0o755, exist_ok=True)
-            if place.stat().st_uid != 0:
+            if place.stat().st_uid != os.getuid():
                 continue  # somebody else's folder: what lies there is not ours to run
+            place.chmod(0o755)  # whatever the umask
             return _copy_once(place / name, root, folders)
         except OSError:
             continue

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -14,7 +15,7 @@ from common.settings import Settings
 from ops.migrate import migrate
 from ops.servers.instance import instance_urls, open_instance, read_instance
 from ops.servers.postgres import check_version
-from ops.servers.private import ROOT
+from ops.servers.private import ROOT, PrivateServers
 from tests.servers import private_servers
 
 
@@ -28,6 +29,21 @@ def test_every_test_has_empty_tables_and_an_empty_redis(database: Connection, re
 def test_migrating_twice_changes_nothing(settings: Settings) -> None:
     migrate(settings.database_url)
     migrate(settings.database_url)
+
+
+def test_tables_of_a_newer_version_are_refused_with_a_sentence(settings: Settings, database: Connection) -> None:
+    with database, database.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigError, match="perhaps a newer GEMS"):
+        migrate(settings.database_url)
+
+
+def test_a_database_that_is_missing_is_made(servers: PrivateServers) -> None:
+    url = servers.postgres_url("odd name")
+    migrate(url.replace("odd name", "odd%20name"))
+    with closing(psycopg2.connect(url.replace("odd name", "odd%20name"))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        assert cursor.fetchone() == ("odd name",)
 
 
 @pytest.mark.process
