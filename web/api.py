@@ -1,7 +1,6 @@
 """flask-smorest, with our error shape, our way to read bodies, and PostgreSQL's JSON passed through."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import flask_smorest
@@ -71,6 +70,6 @@ def stores() -> Stores:
     return found
 
 
-def json_text(text: str | Iterator[bytes], status: int = 200) -> Response:
+def json_text(text: str, status: int = 200) -> Response:
     """JSON that is already text, as a response."""
-    return Response(text, status, mimetype="application/json")
+    return Response(f"{text}\n", status, mimetype="application/json")

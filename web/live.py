@@ -106,6 +106,7 @@ class Hub:
         self._known = threading.Event()
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._health_failed = False
 
     def enter(self) -> bool:
         """Take one of the places; False if all are taken, or if the web is about to stop."""
@@ -219,10 +220,18 @@ class Hub:
         while not self._closed.wait(HEALTH_EVERY_S):
             if not any(not c.wanted.kinds or "health" in c.wanted.kinds for c in list(self._clients)):
                 continue
-            try:
-                self._hand_out(None, named_frame("health", self._health()))
-            except Exception as exc:
-                log.warning("health can not be told: %s; next try in %.0f s", exc, HEALTH_EVERY_S)
+            self._hand_out(None, named_frame("health", self._health_or_why()))
+
+    def _health_or_why(self) -> dict[str, Any]:
+        """The facts; where a store is away, a sentence that says so, logged at its first time alone."""
+        try:
+            facts, self._health_failed = self._health(), False
+            return facts
+        except Exception as exc:
+            if not self._health_failed:
+                log.warning("health can not be told: %s; tried again every %.0f s", str(exc).strip(), HEALTH_EVERY_S)
+            self._health_failed = True
+            return {"error": "PostgreSQL or Redis can not be reached now"}
 
 
 def readable(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame | None:

@@ -56,7 +56,17 @@ def keep(file: FileStorage) -> Path:
     return kept
 
 
+def upload_folder(settings: Settings) -> Path:
+    """Where this instance's uploads are."""
+    return settings.data_dir.resolve() / "uploads"
+
+
+def discard_abandoned(settings: Settings) -> None:
+    """At the start: remove what a killed web had not received in full. Nobody was told that it is here."""
+    for part in upload_folder(settings).glob(f"*{_PART}"):
+        part.unlink(missing_ok=True)
+
+
 def request_class(settings: Settings) -> type[SpoolingRequest]:
     """The request class that spools into this instance's folder."""
-    folder = settings.data_dir.resolve() / "uploads"
-    return type("Request", (SpoolingRequest,), {"upload_folder": folder})
+    return type("Request", (SpoolingRequest,), {"upload_folder": upload_folder(settings)})

@@ -64,5 +64,7 @@ class Stores:
     def _connect(self) -> Connection:
         connection = connect_database(self.settings, "web", autocommit=True)
         with connection.cursor() as cursor:
-            cursor.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+            cursor.execute(
+                f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'; SET jit = off"
+            )  # compiling costs more than it saves
         return connection

@@ -1,17 +1,20 @@
 """Tasks that routes make for others, and what they tell."""
 
+import http.client
 import io
 import os
 import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 from common.settings import Settings
 from common.tasks import claim_task, finish_task
+from tests.web.streams import running_web
 from web.app import close_app, create_app
 
 UPLOAD = "/api/ingestion/upload/"
@@ -122,3 +125,32 @@ def test_an_upload_past_the_limit_is_413_and_leaves_nothing(settings: Settings) 
     close_app(app)
     assert (response.status_code, response.get_json()["status"]) == (413, 413)
     assert left_over(settings) == []
+
+
+@pytest.mark.process
+def test_an_upload_is_never_held_in_memory(settings: Settings, database: Connection) -> None:
+    """128 MB through the real server: the process does not grow by a quarter of it."""
+    megabytes, head = 128, b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    tail = b"\r\n--x--\r\n"
+    abandoned = settings.data_dir / "uploads" / "left.part"
+    abandoned.parent.mkdir()
+    abandoned.touch()
+    with running_web(settings) as (port, process):
+        (worker,) = psutil.Process(process.pid).children()
+        before = worker.memory_info().rss
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection.putrequest("POST", UPLOAD)
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", str(len(head) + (megabytes << 20) + len(tail)))
+        connection.endheaders(head)
+        for _ in range(megabytes):
+            connection.send(b"x" * (1 << 20))
+        connection.send(tail)
+        response = connection.getresponse()
+        assert response.status == 202, response.read()
+        connection.close()
+        assert worker.memory_info().rss - before < (megabytes << 20) / 4
+    task = claim_task(database, ["import"])
+    assert task is not None
+    assert Path(task.params["path"]).stat().st_size == megabytes << 20
+    assert not abandoned.exists()

@@ -26,11 +26,13 @@ def newest_ticks(stores: Stores, query: Mapping[str, Any]) -> str:
         cursor.execute("SELECT 1 FROM sources WHERE symbol = %(symbol)s", query)
         if cursor.fetchone() is None:
             return _NONE  # each symbol is registered before its first tick
-        for start in window_starts(cursor, query, stores.settings.timeframes[0]):
-            text, count = _read(cursor, {**query, "start": start})
-            if count == query["limit"]:
-                break
-        return text
+        first, *wider = window_starts(cursor, query, stores.settings.timeframes[0])
+        text, count = _read(cursor, {**query, "start": first})
+        if count == query["limit"] or not wider:
+            return text
+        *windows, last = wider
+        enough = (start for start in windows if _holds_limit(cursor, {**query, "start": start}))
+        return _read(cursor, {**query, "start": next(enough, last)})[0]
 
 
 def window_starts(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> Iterator[datetime | None]:
@@ -62,6 +64,14 @@ def _hint(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> datetime 
     )
     row = cursor.fetchone()
     return row[0] if row else None
+
+
+def _holds_limit(cursor: Cursor, query: Mapping[str, Any]) -> bool:
+    """True if the window has `limit` ticks; far cheaper than reading them."""
+    ticks = f"SELECT 1 FROM raw_ticks WHERE symbol = %(symbol)s{within(query)} LIMIT %(limit)s"
+    cursor.execute(f"SELECT count(*) = %(limit)s FROM ({ticks}) AS ticks", query)
+    row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def _read(cursor: Cursor, query: Mapping[str, Any]) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from web.routes.alerts import blueprint as alerts
 from web.routes.analytics import blueprint as analytics
 from web.routes.assets import blueprint as assets
+from web.routes.dashboard import blueprint as dashboard
 from web.routes.docs import blueprint as docs
 from web.routes.health import blueprint as health
 from web.routes.ingest import blueprint as ingest
@@ -14,4 +15,4 @@ from web.routes.upload import blueprint as upload
 #: Part of the API, and so of its document.
 API_BLUEPRINTS = (ingest, upload, market, analytics, alerts, tasks, health, stream)
 #: Pages and files.
-PLAIN_BLUEPRINTS = (assets, docs)
+PLAIN_BLUEPRINTS = (dashboard, assets, docs)

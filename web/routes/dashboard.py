@@ -1,0 +1,21 @@
+"""The dashboard: one page over the same public API; its scripts and styles are plain files of `web/static`."""
+
+from flask import Blueprint, render_template
+
+from web.alert_rules import ALERT_TYPES
+from web.api import stores
+
+WINDOWS = (20, 30, 60, 120, 240, 500)
+blueprint = Blueprint("dashboard", __name__)
+
+
+@blueprint.get("/")
+def page() -> str:
+    """What the settings say is written into the page; everything else it asks the API for, so it opens with both stores away."""
+    settings = stores().settings
+    return render_template(
+        "dashboard.html",
+        settings=settings,
+        alert_types=ALERT_TYPES,
+        windows=sorted({*WINDOWS, settings.window}),
+    )
