@@ -8,7 +8,7 @@ from common.errors import GemsError
 from common.settings import Settings
 from ops.house import ROOT, House
 from ops.servers.binaries import redis_program, service_user
-from ops.servers.instance import instance_urls, move_taken_ports, port_is_free, read_instance, write_private
+from ops.servers.instance import free_port, instance_urls, move_taken_ports, port_is_free, read_instance, write_private
 from ops.servers.postgres import check_version
 from ops.shutdown import leftovers, shut_down
 from ops.steps import Steps
@@ -30,7 +30,7 @@ def start(house: House, settings: Settings, detach: bool) -> int:
     _refuse_second(house)
     if leftovers(house):
         shut_down(house, steps.say)
-    _refuse_taken_ports(settings)
+    settings = with_free_ports(settings)
     _look_at_servers(house, settings)
     _write_files(house, settings)
     steps.say(f"{'using' if (house.data_dir / 'postgres').exists() else 'making'} the data directory {house}")
@@ -58,13 +58,18 @@ def _refuse_second(house: House) -> None:
         )
 
 
-def _refuse_taken_ports(settings: Settings) -> None:
-    wanted = [(settings.host, settings.port, "--port")]
-    if settings.feed == "sim":
-        wanted.append(("127.0.0.1", settings.sim_listen_port, "GEMS_SIM_PORT" if settings.sim_port else "--port"))
-    for host, port, knob in wanted:
-        if not port_is_free(host, port):
-            raise CanNotStart(f"Port {port} of {host} is taken by another program; take another one with {knob}.")
+def with_free_ports(settings: Settings) -> Settings:
+    """The settings, with another port for the simulated exchange where its default, the web's port + 1, is taken."""
+    if not port_is_free(settings.host, settings.port):
+        raise CanNotStart(
+            f"Port {settings.port} of {settings.host} is taken by another program (a second instance may have its simulated "
+            "exchange there); take another one with --port."
+        )
+    if settings.feed != "sim" or port_is_free("127.0.0.1", settings.sim_listen_port):
+        return settings
+    if settings.sim_port:
+        raise CanNotStart(f"GEMS_SIM_PORT: port {settings.sim_port} of 127.0.0.1 is taken by another program; take another one.")
+    return settings.model_copy(update={"sim_port": free_port()})
 
 
 def _look_at_servers(house: House, settings: Settings) -> None:

@@ -13,8 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from common.settings import Settings
 from ops.bootstrap import _missing
 from ops.house import ROOT
+from ops.servers.instance import free_port
+from ops.startup import with_free_ports
 from tests.processes.house import Instance, an_instance, family, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
@@ -78,6 +81,14 @@ def test_a_taken_port_is_told_before_anything_is_made(tmp_path: Path) -> None:
         assert refused.returncode == 1
         assert f"Port {instance.port} of 127.0.0.1 is taken" in refused.stdout and "--port" in refused.stdout
         assert not (instance.data_dir / "instance.json").exists()
+
+
+def test_the_simulated_exchange_gives_way_where_its_default_port_is_taken() -> None:
+    web = free_port()
+    settings = Settings.from_env({}, port=web)
+    with socket.create_server(("127.0.0.1", web + 1)):
+        assert with_free_ports(settings).sim_listen_port != web + 1
+    assert with_free_ports(settings) == settings
 
 
 def test_bad_settings_are_told_all_at_once() -> None:
