@@ -1,5 +1,6 @@
 """Rows into micro-batches: sent when full or old enough, whichever comes first. Pure: the clock is the caller's."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -37,6 +38,21 @@ class Batcher:
             self._since_s[key] = now_s
         rows.append(row)
         return self._take(key) if len(rows) >= self._max_rows else None
+
+    def extend(self, stream: str, src: str, rows: Sequence[str], now_s: float) -> list[Batch]:
+        """Hold many rows; answers the batches they have filled."""
+        key, full = (stream, src), []
+        held = self._held.setdefault(key, [])
+        self._since_s.setdefault(key, now_s)
+        held.extend(rows)
+        while len(held) >= self._max_rows:
+            batch, rest = held[: self._max_rows], held[self._max_rows :]
+            full.append(Batch(stream, src, len(batch), "".join(batch)))
+            self._held[key] = held = rest
+            self._since_s[key] = now_s
+        if not held:
+            del self._held[key], self._since_s[key]
+        return full
 
     def due(self, now_s: float) -> list[Batch]:
         """The batches whose oldest row has waited long enough, oldest first."""

@@ -104,6 +104,10 @@ class FileImport:
         return reader_for(first, inner if inner.symbol else outer, self._symbol, self._limits)
 
     def _take(self, rows: Rows) -> None:
+        if rows.encoded:
+            self.counts.accepted += len(rows.encoded)
+            target = self._targets.get(rows.encoded_of) or self._target(*rows.encoded_of)
+            self._ready.extend(self._batcher.extend(*target, rows.encoded, 0.0))
         for kind, trades in rows.trades.items():
             self.counts.accepted += len(trades)
             for trade in trades:

@@ -42,9 +42,14 @@ class RowReject(NamedTuple):
 
 @dataclass(slots=True)
 class Rows:
-    """The trades of a block of lines by the kind of their ids (`UNNAMED`: to be adopted), and the rest."""
+    """The trades of a block of lines by the kind of their ids (`UNNAMED`: to be adopted), and the rest.
+
+    Where all lines of a block are good and of one symbol, a reader may give them `encoded`, as the rows of an entry.
+    """
 
     trades: dict[str, list[Trade]] = field(default_factory=dict)
+    encoded: list[str] = field(default_factory=list)
+    encoded_of: tuple[str, str] = "", ""  # symbol and kind
     rejects: list[RowReject] = field(default_factory=list)
 
 

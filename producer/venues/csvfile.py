@@ -22,6 +22,7 @@ from producer.venues.archive import (
     full_symbol,
 )  # fmt: skip
 from producer.venues.binance import US_FROM
+from producer.venues.fastcsv import FastRows
 from producer.venues.fields import MAKER_SIDES, decimal_text, maker_side, stamp_us, taker_side, whole_id
 
 _COLUMN_NAMES = {
@@ -82,8 +83,16 @@ class _BinanceReader:
 
     def __init__(self, layout: Layout, symbol: str, limits: Limits) -> None:
         self._layout, self._symbol, self._limits = layout, symbol, limits
+        self._fast = FastRows(symbol, layout.width, layout.stamp, layout.maker, limits)
 
     def read(self, lines: Sequence[str], first_number: int, entry_ms: int) -> Rows:
+        encoded = self._fast.encode(lines, entry_ms)
+        if encoded is not None:
+            return Rows(encoded=encoded, encoded_of=(self._symbol, self._layout.kind))
+        return self.read_slowly(lines, first_number, entry_ms)
+
+    def read_slowly(self, lines: Sequence[str], first_number: int, entry_ms: int) -> Rows:
+        """Row by row, for blocks with something unusual in them."""
         width, at_stamp, at_maker, kind, _ = self._layout
         symbol, limits, trades, rows = self._symbol, self._limits, [], Rows()
         for number, line in enumerate(lines, first_number):

@@ -43,3 +43,14 @@ def test_a_full_batch_leaves_at_once():
     assert batcher.add("trades", "b", "2\n", 0.0) is None
     assert batcher.add("trades", "a", "3\n", 0.0) == Batch("trades", "a", 2, "1\n3\n")
     assert batcher.drain() == [Batch("trades", "b", 1, "2\n")]
+
+
+@given(st.lists(st.integers(0, 9), max_size=20), st.integers(1, 7))
+def test_many_rows_at_once_are_as_one_by_one(sizes, max_rows):
+    many, one, rows = Batcher(max_rows, 1.0), Batcher(max_rows, 1.0), iter(range(1000))
+    for size in sizes:
+        some = [f"{next(rows)}\n" for _ in range(size)]
+        singly = [batch for row in some if (batch := one.add("trades", "a", row, 0.0))]
+        assert many.extend("trades", "a", some, 0.0) == singly
+        assert many.due_in_s(0.5) == one.due_in_s(0.5)
+    assert many.drain() == one.drain()

@@ -243,8 +243,7 @@ def test_a_full_spool_closes_the_feed_until_there_is_room():
 
 
 def test_a_handshake_says_whether_to_try_again():
-    with venue(wait_closed) as url:  # type: ignore[arg-type]
-        with pytest.raises(FeedRejected, match="404"):
-            Wire(f"{url}/nowhere")
+    with venue(wait_closed) as url, pytest.raises(FeedRejected, match="404"):  # type: ignore[arg-type]
+        Wire(f"{url}/nowhere")
     with pytest.raises(FeedUnavailable, match="can not connect"):
         Wire(f"{url}/stream")

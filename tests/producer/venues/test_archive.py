@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.codec import decode_rows, encode_rows
 from common.errors import MalformedMessage
 from common.judge import Limits, content_id
 from common.trades import Trade
@@ -26,6 +27,8 @@ def read(text: str, name: str = "BTCUSDT-trades-2024-01-01.csv", symbol: str | N
     rejects = []
     for number, line in enumerate(lines, 1):
         rows = reader.read([line], number, ENTRY_MS)
+        if rows.encoded:
+            trades.setdefault(rows.encoded_of[1], []).extend(decode_rows("".join(rows.encoded)))
         for kind, some in rows.trades.items():
             trades.setdefault(kind, []).extend(some)
         rejects += rows.rejects
@@ -179,6 +182,39 @@ def test_a_bad_json_line_is_named_and_stops_nothing(line):
     fine = f'{{"symbol":"X","ts":{MS},"price":1,"size":1}}'
     trades, rejects = read(f"{fine}\n{line}\n{fine}", name="t.json")
     assert len(trades["api"]) == 2 and [reject.number for reject in rejects] == [2]
+
+
+numbers = st.one_of(
+    st.from_regex(r"[0-9]{1,20}(\.[0-9]{1,20})?", fullmatch=True),
+    st.from_regex(r"(0|[1-9][0-9]{0,3})(\.[0-9]{0,2}0{0,4})?", fullmatch=True),
+    st.sampled_from(["0", "0.0", "100", "1.", ".5", "1e5", "-1", "", "٣", "0.10", "00.1"]),
+)
+stamps = st.one_of(
+    st.integers(MS - 10, MS + 10), st.integers(US - 10, US + 10), st.integers(0, 2 * 10**15),
+    st.integers(ENTRY_MS + 59_990, ENTRY_MS + 60_010), st.sampled_from([10**12 - 1, 10**12, 10**14 - 1, 10**14]),
+)  # fmt: skip
+flags = st.sampled_from(["True", "False", "true", "false", "1", "no"])
+any_rows = st.tuples(numbers, numbers, numbers, stamps, flags, st.sampled_from(["2", "", "x"]))
+
+
+@given(st.lists(any_rows, min_size=1, max_size=4), st.sampled_from([0, 86_400_000_000]))
+def test_the_short_way_gives_what_the_judge_gives(found, retention_us):
+    """Whatever it takes, it takes as the long way does; and it takes no block with a bad row."""
+    lines = [f"{i},{price},{size},{other},2,{stamp},{flag},True" for i, price, size, stamp, flag, other in found]
+    limits = Limits(LIMITS.earliest_us, retention_us)
+    reader = reader_for("7,1,1,1,2,1,True,True", parse_file_name("BTCUSDT-aggTrades-1.csv"), None, limits)
+    slow = reader.read_slowly(lines, 1, ENTRY_MS)
+    fast = reader.read(lines, 1, ENTRY_MS)
+    if fast.encoded:
+        assert "".join(fast.encoded) == encode_rows(slow.trades["binance.aggTrade"]) and slow.rejects == []
+    else:
+        assert fast.trades == slow.trades and list(map(str, fast.rejects)) == list(map(str, slow.rejects))
+
+
+@pytest.mark.parametrize("row", [f"7,42.50000000,0.10000000,1,2,{MS},True,True", f"7,100,0.5,1,2,{US},false,True"])
+def test_usual_rows_go_the_short_way(row):
+    reader = reader_for(row, parse_file_name("BTCUSDT-aggTrades-1.csv"), None, LIMITS)
+    assert len(reader.read([row] * 3, 1, ENTRY_MS).encoded) == 3
 
 
 ticks = st.lists(st.tuples(st.sampled_from(["A", "B"]), st.integers(US, US + 2), st.sampled_from(["1", "2"])), max_size=60)
