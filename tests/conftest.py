@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from psycopg2.extensions import connection as Connection
@@ -14,6 +15,8 @@ from common.streams import connect_redis
 from ops.embedded import PrivateServers
 from tests.servers import FreshDatabases, private_servers
 
+hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("steady")
 for _name in [name for name in os.environ if name.startswith("GEMS_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test
 
