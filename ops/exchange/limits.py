@@ -1,4 +1,4 @@
-"""What a client may not exceed. Pure: the time is an argument, in seconds of a clock that never goes back."""
+"""What a client may not exceed. Pure: the time is an argument; weights count by the minute of the wall clock, as Binance's."""
 
 from collections import deque
 

@@ -130,7 +130,7 @@ class RestApi:
         if not request.path.startswith("/api/"):
             return await handler(request)
         limit = self._limits.setdefault(request.remote or "", WeightLimit())
-        status, wait_s = limit.charge(self._weights.get(request.path, 1), time.monotonic())
+        status, wait_s = limit.charge(self._weights.get(request.path, 1), time.time())
         if self._hub.faults.rest_status:
             status, wait_s = self._hub.faults.rest_status, 1
         response = await handler(request) if status == 200 else _too_many(status, wait_s)

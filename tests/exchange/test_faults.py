@@ -96,13 +96,13 @@ def test_connections_life_ends_with_a_warning(exchange: RunningExchange) -> None
 
 @pytest.mark.process
 def test_client_that_copies_the_pings_lives_and_one_that_does_not_is_disconnected(exchange: RunningExchange) -> None:
-    exchange.post("/sim/faults", {"ping_every_s": 0.3, "pong_within_s": 0.8})
+    exchange.post("/sim/faults", {"ping_every_s": 0.3, "pong_within_s": 1.5})
     with exchange.connected("/ws/btcusdt@trade") as answering:
-        ends_s = time.monotonic() + 2.0
+        ends_s = time.monotonic() + 2.5
         while time.monotonic() < ends_s:
             events(answering, 1)  # recv() answers pings
     with exchange.connected("/ws/nobody@trade") as silent:
         silent.pong = lambda payload="": websocket.WebSocket.pong(silent, b"other")  # type: ignore[method-assign]
         started_s = time.monotonic()
         until_closed(silent)
-        assert 0.5 < time.monotonic() - started_s < 5
+        assert 1 < time.monotonic() - started_s < 10
