@@ -1,0 +1,85 @@
+/* Numbers and moments as people read them. A missing value is a dash, never 0. */
+
+export const NONE = "–";
+const formats = new Map();
+
+/** 43047.9, 2 -> "43,047.90"; null -> "–". */
+export function number(value, digits = 2) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  if (!formats.has(digits)) {
+    formats.set(digits, new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  }
+  return formats.get(digits).format(value);
+}
+
+/** Digits after the point that tell values of this size apart: 43,047 -> 2, 0.0123 -> 6. */
+export function digitsFor(size) {
+  const magnitude = Math.abs(size);
+  if (!Number.isFinite(magnitude) || magnitude === 0) return 2;
+  return Math.min(10, Math.max(2, 4 - Math.floor(Math.log10(magnitude))));
+}
+
+/** A statistic with about five significant digits. */
+export const statistic = (value) => (value === null || value === undefined ? NONE : number(value, Math.abs(value) >= 1000 ? 2 : digitsFor(value)));
+
+/** Digits that the prices themselves have, at most 8. */
+export function priceDigits(values) {
+  let digits = 0;
+  for (const value of values) {
+    const text = String(value);
+    const small = text.match(/e-(\d+)$/);
+    digits = Math.max(digits, small ? Number(small[1]) : (text.split(".")[1] ?? "").length);
+  }
+  return Math.min(8, Math.max(2, digits));
+}
+
+export function volume(value) {
+  if (value === null || value === undefined) return NONE;
+  return new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 4 }).format(value);
+}
+
+export const whole = (value) => number(value, 0);
+
+/** 0.42 -> "0.4 s", 75 -> "1 min 15 s", 7300 -> "2 h 1 min". */
+export function age(seconds) {
+  if (seconds === null || seconds === undefined) return NONE;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} days`;
+}
+
+export function bytes(count) {
+  if (count < 1e6) return `${Math.max(1, Math.round(count / 1e3))} kB`;
+  return count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;
+}
+
+/** How moments are written in a zone, "utc" or "local". */
+export class Clock {
+  constructor(zone) {
+    const timeZone = zone === "utc" ? "UTC" : undefined;
+    const make = (options) => new Intl.DateTimeFormat("en-GB", { timeZone, hourCycle: "h23", ...options });
+    this.zone = zone;
+    this.short = zone === "utc" ? "UTC" : make({ timeZoneName: "short" }).formatToParts(new Date()).find((p) => p.type === "timeZoneName").value;
+    this.formats = {
+      year: make({ year: "numeric" }),
+      month: make({ month: "short", year: "numeric" }),
+      day: make({ day: "numeric", month: "short" }),
+      minute: make({ hour: "2-digit", minute: "2-digit" }),
+      second: make({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+      full: make({ year: "numeric", month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+    };
+  }
+
+  /** A mark on the time axis; `kind` as Lightweight Charts counts them: year, month, day, minute, second. */
+  tick(seconds, kind) {
+    return this.formats[["year", "month", "day", "minute", "second"][kind]].format(seconds * 1000);
+  }
+
+  full(seconds) { return `${this.formats.full.format(seconds * 1000)} ${this.short}`; }
+
+  time(seconds) { return `${this.formats.second.format(seconds * 1000)} ${this.short}`; }
+}
+
+/** Seconds since 1970 of an ISO stamp. */
+export const seconds = (stamp) => Date.parse(stamp) / 1000;

@@ -1,0 +1,253 @@
+/* The page: what is in view, where its rows come from, who draws them. */
+
+import { $, el, eachFrame, remember, say, settled } from "./dom.js";
+import { get, post } from "./api.js";
+import { Alerts } from "./alerts.js";
+import { Clock, number } from "./format.js";
+import { Health } from "./health.js";
+import { Live } from "./live.js";
+import { Loader } from "./loader.js";
+import { setUpNotices } from "./notices.js";
+import { showNumbers } from "./numbers.js";
+import { PairChart, toPairRow } from "./pair.js";
+import { PriceChart, toBar } from "./price.js";
+import { Rows } from "./rows.js";
+import { setUpUpload } from "./upload.js";
+import { CONFIG, legsOf, lengthS, pairChoices, readView, writeView } from "./view.js";
+
+const RENEW_TESTS_MS = 10000;
+const RENEW_TESTS_BARS = 90;
+
+let view = readView();
+let clock = new Clock(view.zone);
+let symbols = [...CONFIG.symbols];
+let alertSubjects = [];
+const bars = new Rows();
+const pairRows = new Rows();
+
+const priceChart = new PriceChart(bars, { older: () => barLoader.older(), live: () => barLoader.restart() }, clock);
+const pairChart = new PairChart(pairRows, { older: () => pairLoader.older(), live: () => pairLoader.restart() }, clock);
+
+const barLoader = new Loader({
+  path: "/api/ingestion/bars/", rows: bars, chart: priceChart, stepS: () => lengthS(view.timeframe),
+  query: () => ({ symbol: view.symbol, timeframe: view.timeframe }),
+  pick: (answer) => answer.bars.map(toBar),
+  empty: noBars,
+});
+const pairLoader = new Loader({
+  path: "/api/analytics/spread/", rows: pairRows, chart: pairChart, stepS: () => lengthS(view.timeframe),
+  query: () => {
+    const [symbol1, symbol2] = legsOf(view.pair, symbols) ?? ["", ""];
+    return { symbol1, symbol2, timeframe: view.timeframe, window: view.window };
+  },
+  pick: (answer) => answer.analytics.map(toPairRow),
+  empty: noPairRows,
+});
+
+const live = new Live({ hear, joined: () => { barLoader.catchUp(); if (legsOf(view.pair, symbols)) pairLoader.catchUp(); }, changed: () => health?.draw() });
+const health = new Health(live);
+const alerts = new Alerts({
+  choices: () => ({ pairs: CONFIG.pairs, symbols, view, last: lastOf }),
+  subjects: (names) => { alertSubjects = names; listen({ goOn: true }); },
+  clock: () => clock,
+});
+const pairAgain = settled(() => pairLoader.reload(), 1500);
+const numbers = eachFrame(() => {
+  showNumbers(pairRows, clock);
+  const bar = bars.last;
+  document.title = bar ? `${number(bar.close, priceChart.digits)} ${view.symbol} · GEMS` : "GEMS";
+});
+
+function lastOf(type) {
+  if (type.startsWith("spread")) return pairRows.last?.spread ?? null;
+  return bars.last?.close ?? null;
+}
+
+/* Live events */
+
+function hear(kind, body) {
+  if (kind === "health") health.hear(body);
+  else if (kind === "alert") alerts.hear(body);
+  else if (kind.startsWith("bar")) hearBar(kind, body);
+  else if (kind.startsWith("spread")) hearPair(kind, body);
+}
+
+function hearBar(kind, body) {
+  if (body.timeframe !== view.timeframe) return;
+  if (kind === "bar.revised" && legsOf(view.pair, symbols)?.includes(body.symbol)) pairAgain();
+  if (body.symbol !== view.symbol) return;
+  bars.put(toBar(body));
+  barLoader.refresh();
+  numbers();
+}
+
+function hearPair(kind, body) {
+  if (body.symbol_pair !== view.pair || body.timeframe !== view.timeframe || body.window !== view.window) return;
+  if (kind === "spread.revised" && body.spread === undefined) { pairAgain(); return; }
+  pairRows.put(toPairRow(body));
+  pairLoader.refresh();
+  numbers();
+}
+
+/** One stream a page (browsers keep six connections to a host): what is in view, and whatever alerts are about. */
+function listen({ goOn }) {
+  const about = new Set([view.symbol, view.pair, ...(legsOf(view.pair, symbols) ?? []), ...alertSubjects].filter(Boolean));
+  const query = new URLSearchParams({ topics: "bars,spread,alerts,health", timeframe: view.timeframe, symbols: [...about].sort().join(",") }).toString();
+  if (query !== live.query) live.listen(query, { goOn });
+}
+
+/* Instead of rows */
+
+function noBars() {
+  if (!symbols.includes(view.symbol)) {
+    return [`There are no trades of \`${view.symbol}\` here. Known: ${symbols.map((name) => `\`${name}\``).join(" ") || "none yet"}. Add it to \`GEMS_SYMBOLS\` and start again, or upload a file of its trades.`];
+  }
+  return [`No bar of ${view.symbol} at ${view.timeframe} yet. The first comes with its first trades; if none come, see \`./gems status\`, or upload a file.`, { loading: true }];
+}
+
+function noPairRows() {
+  if (!legsOf(view.pair, symbols)) return [`\`${view.pair}\` is not a pair of two known symbols. Choose one above.`];
+  const asUsual = CONFIG.pairs.includes(view.pair) && view.window === CONFIG.window;
+  if (asUsual) return [`No row of this pair at ${view.timeframe} yet. The first comes when both legs have closed a bar.`, { loading: true }];
+  return [`Nothing is computed yet for this pair at ${view.timeframe} with a window of ${view.window} bars.`, { action: computeButton() }];
+}
+
+function computeButton() {
+  const button = el("button", { type: "button", className: "primary", onclick: () => compute(button) }, "Compute it now");
+  return button;
+}
+
+async function compute(button) {
+  button.disabled = true;
+  const [symbol1, symbol2] = legsOf(view.pair, symbols);
+  try {
+    const { task_id: taskId } = await post("/api/analytics/compute-spread/", { symbol1, symbol2, timeframe: view.timeframe, window: view.window });
+    for (let state = "queued"; state !== "done";) {
+      await new Promise((resume) => { setTimeout(resume, 500); });
+      const task = await get(`/api/tasks/${taskId}/`);
+      state = task.state;
+      say(button, `${state}, ${Math.round(100 * task.progress)} %`);
+      if (state === "failed") throw new Error(task.error);
+    }
+    await pairLoader.restart();
+  } catch (fault) {
+    pairChart.tell(fault.message, { action: computeButton() });
+  }
+}
+
+/* What is in view */
+
+function show(next) {
+  const before = view;
+  view = next;
+  writeView(view);
+  fillPickers();
+  const differs = (...names) => names.some((name) => before[name] !== view[name]);
+  if (differs("zone")) setZone();
+  if (differs("symbol", "timeframe")) showBars();
+  if (differs("pair", "timeframe", "window")) showPair();
+  if (differs("symbol", "pair", "timeframe")) listen({ goOn: false });
+  alerts.fill();
+}
+
+function showBars() {
+  say($("price-title"), view.symbol);
+  for (const id of ["last", "change"]) say($(id), id === "last" ? "–" : "");
+  $("alert-timeframe").value = view.timeframe;
+  barLoader.restart();
+}
+
+function showPair() {
+  const legs = legsOf(view.pair, symbols);
+  pairChart.legs = legs ?? ["", ""];
+  say($("pair-title"), legs ? `${legs[0]} on ${legs[1]}` : view.pair);
+  const followed = CONFIG.pairs.includes(view.pair) && view.window === CONFIG.window;
+  say($("pair-formula"), `rolling OLS over ${view.window} bars of ${view.timeframe}${followed ? "" : "; computed when asked for, not live"}`);
+  if (legs) pairLoader.restart();
+  else { pairChart.restart(); pairChart.tell(...noPairRows()); }
+  numbers();
+}
+
+function setZone() {
+  clock = new Clock(view.zone);
+  say($("zone"), clock.short);
+  priceChart.dress(clock);
+  pairChart.dress(clock);
+  alerts.draw();
+  numbers();
+}
+
+function fillPickers() {
+  const option = (name) => el("option", { value: name }, name.replace("_", " / "));
+  const { followed, others } = pairChoices(symbols);
+  const known = (names, name) => (names.includes(name) || !name ? names : [name, ...names]);
+  const filled = JSON.stringify([symbols, view.symbol, view.pair]);
+  if (filled !== fillPickers.filled) {
+    fillPickers.filled = filled;
+    $("pick-symbol").replaceChildren(...known(symbols, view.symbol).map(option));
+    const groups = others.length ? [el("optgroup", { label: "Live" }, ...followed.map(option)), el("optgroup", { label: "On request" }, ...others.map(option))] : followed.map(option);
+    $("pick-pair").replaceChildren(...([...followed, ...others].includes(view.pair) || !view.pair ? [] : [option(view.pair)]), ...groups);
+  }
+  const windows = [...$("pick-window").options].map((each) => Number(each.value));
+  if (!windows.includes(view.window)) $("pick-window").prepend(el("option", { value: String(view.window) }, String(view.window)));
+  $("pick-symbol").value = view.symbol;
+  $("pick-pair").value = view.pair;
+  $("pick-window").value = String(view.window);
+  document.querySelector(`#pick-timeframe input[value="${view.timeframe}"]`).checked = true;
+}
+
+async function learnSymbols() {
+  try {
+    const { symbols: known } = await get("/api/ingestion/stats/");
+    const all = [...new Set([...CONFIG.symbols, ...known])].sort();
+    if (all.join() === symbols.join()) return;
+    const hadLegs = Boolean(legsOf(view.pair, symbols));
+    symbols = all;
+    fillPickers();
+    alerts.fill();
+    if (!hadLegs && legsOf(view.pair, symbols)) showPair();
+    barLoader.refresh();
+  } catch { /* the strip says why, and it is asked again */ }
+}
+
+/* Begin */
+
+$("pickers").addEventListener("change", () => show({
+  ...view, symbol: $("pick-symbol").value, pair: $("pick-pair").value, window: Number($("pick-window").value),
+  timeframe: document.querySelector("#pick-timeframe input:checked").value,
+}));
+$("pickers").addEventListener("submit", (event) => event.preventDefault());
+$("zone").addEventListener("click", () => show({ ...view, zone: view.zone === "utc" ? "local" : "utc" }));
+$("theme").addEventListener("click", () => {
+  const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  remember("theme", other);
+  document.documentElement.dataset.theme = other;
+  dispatchEvent(new Event("gems:theme"));
+});
+addEventListener("gems:theme", () => { nameTheme(); priceChart.dress(clock); pairChart.dress(clock); });
+addEventListener("popstate", () => show(readView()));
+
+function nameTheme() { say($("theme"), document.documentElement.dataset.theme === "dark" ? "Light" : "Dark"); }
+
+nameTheme();
+setUpNotices();
+setUpUpload({ done: () => { learnSymbols(); barLoader.reload(); } });
+fillPickers();
+say($("zone"), clock.short);
+alerts.fill();
+showBars();
+showPair();
+listen({ goOn: false });
+learnSymbols();
+setInterval(learnSymbols, 60000);
+setInterval(() => { if (!document.hidden && legsOf(view.pair, symbols)) pairLoader.renew(RENEW_TESTS_BARS)?.then(numbers); }, RENEW_TESTS_MS);
+
+/** What is drawn, for tests and for the curious: copies, nothing can be changed by them. */
+window.gems = Object.freeze({
+  view: () => ({ ...view }),
+  bars: () => structuredClone(bars.all),
+  pairRows: () => structuredClone(pairRows.all),
+  drawn: () => ({ bars: priceChart.candles.data().length, spread: pairChart.spread.data().length, lastBar: priceChart.candles.data().at(-1) ?? null }),
+  live: () => ({ state: live.state, lastId: live.lastId }),
+  health: () => structuredClone(health.facts),
+});

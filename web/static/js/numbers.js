@@ -1,0 +1,54 @@
+/* The pair in numbers, at its newest row. */
+
+import { $, el, say } from "./dom.js";
+import { NONE, number, statistic } from "./format.js";
+import { Z_THRESHOLD } from "./pair.js";
+
+const COINT_LOOK_BACK = 600; // rows; the test is made every few bars
+
+function tested(rows) {
+  for (let at = rows.length - 1; at >= Math.max(0, rows.length - COINT_LOOK_BACK); at -= 1) {
+    if (rows[at].adf_pvalue !== null && rows[at].adf_pvalue !== undefined) return rows[at];
+  }
+  return null;
+}
+
+function verdict(test) {
+  if (!test || test.is_cointegrated === null) return ["Cointegrated", NONE, ""];
+  return test.is_cointegrated ? ["Cointegrated", "yes, at 5 %", "good"] : ["Cointegrated", "no, at 5 %", ""];
+}
+
+export function showNumbers(rows, clock) {
+  const row = rows.last;
+  const test = tested(rows.all);
+  const cells = [
+    ["z-score", row ? number(row.z_score, 3) : NONE, row && Math.abs(row.z_score) >= Z_THRESHOLD ? "hot" : ""],
+    ["Spread", row ? statistic(row.spread) : NONE, ""],
+    ["Hedge ratio", row ? statistic(row.hedge_ratio) : NONE, ""],
+    ["Correlation", row ? number(row.correlation, 4) : NONE, ""],
+    ["Cointegration p-value", test ? number(test.adf_pvalue, 4) : NONE, ""],
+    verdict(test),
+    ["Intercept", row ? statistic(row.intercept) : NONE, ""],
+    ["Spread sd", row ? statistic(row.rolling_std) : NONE, ""],
+  ];
+  if (row && row.half_life !== undefined) cells.push(["Half-life, bars", statistic(row.half_life), ""]);
+  const box = $("numbers");
+  while (box.children.length > cells.length) box.lastChild.remove();
+  while (box.children.length < cells.length) box.append(el("div", {}, el("dt"), el("dd")));
+  cells.forEach(([name, value, kind], at) => {
+    say(box.children[at].children[0], name);
+    say(box.children[at].children[1], value);
+    if (box.children[at].className !== kind) box.children[at].className = kind;
+  });
+  say($("numbers-at"), row ? clock.time(row.time) : "");
+  say($("numbers-note"), note(row, test, clock));
+}
+
+function note(row, test, clock) {
+  const parts = [];
+  if (test?.coint_at) parts.push(`Engle-Granger at the bar of ${clock.full(Date.parse(test.coint_at) / 1000)}.`);
+  if (row && row.z_score === null) parts.push("The window is not full yet.");
+  if (row?.carried) parts.push(`Leg ${row.carried} has no bar here: its last close was carried.`);
+  if (row?.has_gap) parts.push("A bar with a gap was used.");
+  return parts.join(" ");
+}
