@@ -10,7 +10,8 @@ from typing import Any
 import redis
 
 from common.streams import LIVE, START, EntryId
-from web.live import HEARTBEAT_S, Client, Filter, Frame, Hub, missed, named_frame, newest_id
+from web.frames import Filter, Frame, named_frame
+from web.live import HEARTBEAT_S, Client, Hub, missed, newest_id
 
 _RETRY_MS = 1000
 _LOOK_S = 1.0  # between two looks whether a client that gets nothing is still there

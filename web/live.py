@@ -7,73 +7,23 @@ tail at the exact position where its own reading ended: no hole, no repeat.
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
 import redis
 
 from common.errors import StoreUnavailable
 from common.lifecycle import backoff_s
 from common.log import get_logger
 from common.streams import LIVE, START, TRANSIENT, EntryId
+from web.frames import Filter, Frame, named_frame, readable
 
 HEARTBEAT_S = 10.0
 HEALTH_EVERY_S = 2.0
 QUEUE_LENGTH = 5_000
 PAGE = 500
 _BLOCK_MS = 1_000
-#: What a client asks for -> how the names of its events begin (`bar` covers `bar.open` and `bar.revised`).
-KIND_BY_TOPIC = {"bars": "bar", "spread": "spread", "alerts": "alert", "stats": "stats", "health": "health"}
-_WITH_TIMEFRAME = ("bar", "spread", "stats")
 
 log = get_logger(__name__)
-
-
-class Frame(NamedTuple):
-    """One event, ready to send, and what filters look at."""
-
-    id: EntryId | None
-    kind: str  # of the event, before its first dot
-    subject: str  # a symbol or a pair; empty where it is about neither
-    timeframe: str
-    text: bytes
-
-
-class Filter(NamedTuple):
-    """What a client wants; empty sets want everything."""
-
-    kinds: frozenset[str]
-    symbols: frozenset[str]
-    timeframes: frozenset[str]
-
-    def wants(self, frame: Frame) -> bool:
-        """True if the client is to get the frame. An alert comes whatever the timeframe."""
-        if self.kinds and frame.kind not in self.kinds:
-            return False
-        if self.timeframes and frame.kind in _WITH_TIMEFRAME and frame.timeframe not in self.timeframes:
-            return False
-        return not (self.symbols and frame.subject) or _is_about(frame.subject, self.symbols)
-
-
-def _is_about(subject: str, symbols: frozenset[str]) -> bool:
-    """True for the symbol or pair itself, and for a pair that a symbol is a leg of."""
-    return subject in symbols or any(subject.startswith(f"{leg}_") or subject.endswith(f"_{leg}") for leg in symbols)
-
-
-def to_frame(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame:
-    """The frame of an entry of `live`."""
-    fields = fields or {}
-    event, body_text = fields.get(b"event", b"message").decode(), fields.get(b"data", b"{}").replace(b"\n", b" ")
-    body = orjson.loads(body_text)
-    subject = body.get("symbol_pair") or body.get("symbol") or ""
-    text = b"id: %b\nevent: %b\ndata: %b\n\n" % (raw_id, event.encode(), body_text)
-    return Frame(EntryId.parse(raw_id), event.partition(".")[0], subject, body.get("timeframe") or "", text)
-
-
-def named_frame(event: str, body: dict[str, Any], at: EntryId | None = None) -> Frame:
-    """A frame that the web makes itself; only with `at` does it move the client's position."""
-    head = f"id: {at}\n".encode() if at else b""
-    return Frame(None, event, "", "", head + b"event: %b\ndata: %b\n\n" % (event.encode(), orjson.dumps(body)))
 
 
 class Client:
@@ -232,15 +182,6 @@ class Hub:
                 log.warning("health can not be told: %s; tried again every %.0f s", str(exc).strip(), HEALTH_EVERY_S)
             self._health_failed = True
             return {"error": "PostgreSQL or Redis can not be reached now"}
-
-
-def readable(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame | None:
-    """The frame of an entry; None, and a log line, where somebody else's hand put another thing there."""
-    try:
-        return to_frame(raw_id, fields)
-    except (ValueError, AttributeError):
-        log.warning("entry %s of %s is not an event; left out", raw_id.decode(), LIVE)
-        return None
 
 
 def newest_id(client: redis.Redis) -> EntryId:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -220,6 +221,15 @@ def test_a_key_is_stored_once_and_belongs_to_one_body(client: FlaskClient, redis
     assert len(entries(redis_client)) == 1
     assert post(1, "k2").get_json()["task_id"] != first.get_json()["task_id"]
     assert post(1, "x" * 256).status_code == 400
+
+
+def test_one_key_sent_at_once_by_many_is_appended_once(app: Flask, redis_client: redis.Redis) -> None:
+    def post(_: int) -> str:
+        return str(app.test_client().post(URL, json={"ticks": [TICK]}, headers={"Idempotency-Key": "k"}).get_json()["task_id"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(post, range(24)))) == 1
+    assert len(entries(redis_client)) == 1
 
 
 def test_a_full_redis_takes_none_of_it(

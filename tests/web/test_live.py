@@ -16,8 +16,11 @@ from common.settings import Settings
 from common.streams import LIVE, START, EntryId, connect_redis
 from tests.web.conftest import NOWHERE
 from tests.web.streams import ROOT, Reader, running_web
+from web.frames import Filter, to_frame
+from web.health import Health
 from web.listening import Primed, listen
-from web.live import QUEUE_LENGTH, Client, Filter, Hub, to_frame
+from web.live import QUEUE_LENGTH, Client, Hub
+from web.stores import Stores
 
 ALL = Filter(frozenset(), frozenset(), frozenset())
 pytestmark = pytest.mark.process
@@ -225,6 +228,20 @@ def test_health_is_told_to_who_asks(hub: Hub, own_events: redis.Redis) -> None:
     frames = iter(Primed(listen(hub, own_events, Filter(frozenset({"health"}), frozenset(), frozenset()), None)))
     next(frames)
     assert next(frames) == b'event: health\ndata: {"rate":1.5}\n\n'
+
+
+def test_health_that_can_not_be_told_says_so(own_settings: Settings, own_events: redis.Redis) -> None:
+    """The tail goes on whatever happens to PostgreSQL."""
+    hub = Hub(lambda: connect_redis(own_settings), Health(Stores(own_settings)).facts, 1)
+    assert hub.enter()
+    assert hub.wait_known(5)
+    frames = iter(Primed(listen(hub, own_events, ALL, None)))
+    next(frames)
+    assert next(frames).startswith(b'event: health\ndata: {"error":"PostgreSQL or Redis')
+    publish(own_events, [bar(1)])
+    assert b'"n":1' in next(frames)
+    hub.close()
+    hub.wait_ended(5)
 
 
 def test_what_is_not_an_event_is_left_out(hub: Hub, own_events: redis.Redis) -> None:

@@ -12,8 +12,9 @@ from common.streams import EntryId
 from common.timeframes import TIMEFRAMES_S
 from web.api import Blueprint, stores
 from web.errors import Problem, bad
+from web.frames import KIND_BY_TOPIC, Filter
 from web.listening import Primed, hung_up, listen
-from web.live import KIND_BY_TOPIC, Filter, Hub
+from web.live import Hub
 from web.schemas import Body
 
 _ID = re.compile(r"(\d{1,19})(?:-(\d{1,19}))?", re.ASCII)

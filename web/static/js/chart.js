@@ -105,6 +105,13 @@ export class RowsChart {
     this.legend((time !== undefined && this.rows.at(time)) || this.rows.last);
   }
 
+  /** The crosshair of another chart is at a time. */
+  pointAt(time) {
+    const row = time === undefined ? undefined : this.rows.at(time);
+    if (row) this.chart.setCrosshairPosition(this.height(row), time, this.lines[0][0]);
+    else this.chart.clearCrosshairPosition();
+  }
+
   key(event) {
     const scale = this.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
@@ -126,6 +133,9 @@ export class RowsChart {
     this.cover.classList.toggle("loading", loading);
     this.cover.replaceChildren(el("p", {}, ...prose(sentence)), ...(action ? [action] : []));
   }
+
+  /** Where on the first series a crosshair from elsewhere stands. */
+  height() { return 0; }
 
   colour() {}
 

@@ -2,6 +2,8 @@
 
 const NAMES = ["panel", "line", "line-strong", "ink", "soft", "muted", "grid", "up", "down", "mark", "one", "two", "band", "z", "accent"];
 
+const AXIS_PX = 76; // one width for all, so that the same moment stands at the same place in each chart
+
 /** By name, as the current theme has them. */
 export function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -29,8 +31,7 @@ export function chartOptions(paint, clock) {
       vertLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
       horzLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
     },
-    rightPriceScale: { borderColor: paint.line },
-    leftPriceScale: { borderColor: paint.line },
+    rightPriceScale: { borderColor: paint.line, minimumWidth: AXIS_PX },
     timeScale: {
       borderColor: paint.line,
       timeVisible: true,

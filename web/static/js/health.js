@@ -89,7 +89,6 @@ function factGauges(facts) {
     ["Late", whole(facts.late), ""],
     ["Gaps", whole(facts.gaps_open), facts.gaps_open > 0 ? "warn" : "ok"],
     ["Dead letters", whole(facts.dead_letters), facts.dead_letters > 0 ? "warn" : "ok"],
-    ["Ticks", whole(facts.ticks), ""],
     ...CONFIG.symbols.slice(0, 8).map((symbol) => [symbol, age(facts.last_trade_age_s[symbol]), level(facts.last_trade_age_s[symbol], ...LIMITS.lastTradeS)]),
   ];
 }

@@ -6,6 +6,7 @@ import { Alerts } from "./alerts.js";
 import { Clock, number } from "./format.js";
 import { Health } from "./health.js";
 import { Live } from "./live.js";
+import { link } from "./linked.js";
 import { Loader } from "./loader.js";
 import { setUpNotices } from "./notices.js";
 import { showNumbers } from "./numbers.js";
@@ -43,6 +44,8 @@ const pairLoader = new Loader({
   pick: (answer) => answer.analytics.map(toPairRow),
   empty: noPairRows,
 });
+
+link([priceChart, pairChart], () => lengthS(view.timeframe));
 
 const live = new Live({ hear, joined: () => { barLoader.catchUp(); if (legsOf(view.pair, symbols)) pairLoader.catchUp(); }, changed: () => health?.draw() });
 const health = new Health(live);

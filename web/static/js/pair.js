@@ -1,4 +1,4 @@
-/* A pair in four panes over one time axis: spread with bands, z-score, hedge ratio and correlation, prices of the legs. */
+/* A pair in five panes over one time axis: spread with bands, z-score, hedge ratio, correlation, and both legs in percent. */
 
 import { $, el, say } from "./dom.js";
 import { faded } from "./colours.js";
@@ -9,7 +9,8 @@ import { NONE, number, priceDigits, seconds, statistic } from "./format.js";
 const { LineSeries, createSeriesMarkers } = window.LightweightCharts;
 export const BAND_SDS = 2;
 export const Z_THRESHOLD = 2;
-const HEIGHTS = [3, 2.4, 1.9, 2.1];
+const HEIGHTS = [3, 2.4, 1.5, 1.5, 2];
+const IN_PERCENT = 2;
 const QUIET = { lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false };
 
 export const toPairRow = (body) => ({ ...body, time: seconds(body.timestamp) });
@@ -38,10 +39,11 @@ export class PairChart extends RowsChart {
     this.make(clock);
     this.addSpread();
     this.addZ();
-    this.hedge = this.line("hedge_ratio", { priceScaleId: "left", lineWidth: 1.5 }, 2);
-    this.correlation = this.line("correlation", { lineWidth: 1.5 }, 2);
-    this.second = this.line("symbol2_price", { priceScaleId: "left", lineWidth: 1.5 }, 3);
-    this.first = this.line("symbol1_price", { lineWidth: 1.5 }, 3);
+    this.hedge = this.line("hedge_ratio", {}, 2);
+    this.correlation = this.line("correlation", {}, 3);
+    this.second = this.line("symbol2_price", {}, 4);
+    this.first = this.line("symbol1_price", {}, 4);
+    this.first.priceScale().applyOptions({ mode: IN_PERCENT });
     this.chart.panes().forEach((pane, at) => pane.setStretchFactor(HEIGHTS[at]));
     this.legends = HEIGHTS.map(() => this.box.appendChild(el("div", { className: "pane-legend" })));
     new ResizeObserver(() => requestAnimationFrame(() => this.arrange())).observe(this.box);
@@ -72,6 +74,8 @@ export class PairChart extends RowsChart {
       },
     });
   }
+
+  height(row) { return row.spread ?? 0; }
 
   colour() {
     const { one, two, band, z, muted, down } = this.paint;
@@ -112,8 +116,6 @@ export class PairChart extends RowsChart {
     const rows = this.rows.all.slice(-50);
     const format = (precision) => ({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
     this.digits = [priceDigits(rows.map((row) => row.symbol1_price)), priceDigits(rows.map((row) => row.symbol2_price))];
-    this.first.applyOptions(format(this.digits[0]));
-    this.second.applyOptions(format(this.digits[1]));
     this.correlation.applyOptions(format(3));
     const ratio = rows.findLast((row) => row.hedge_ratio !== null)?.hedge_ratio ?? 1;
     this.hedge.applyOptions(format(Math.abs(ratio) >= 100 ? 2 : Math.abs(ratio) >= 1 ? 3 : 5));
@@ -121,17 +123,12 @@ export class PairChart extends RowsChart {
     for (const line of [this.spread, this.mean, this.upper, this.lower]) line.applyOptions(format(spread >= 1 || spread === 0 ? 2 : 5));
   }
 
-  /** Legends stand on their panes; the left axis needs room that a phone has not. */
+  /** Each legend stands on its pane. */
   arrange() {
     const top = this.box.getBoundingClientRect().top;
-    const wide = this.box.clientWidth > 700;
-    this.chart.applyOptions({ leftPriceScale: { visible: wide } });
-    const left = wide ? this.chart.priceScale("left", 2).width() + 8 : 8;
     this.chart.panes().forEach((pane, at) => {
       const element = pane.getHTMLElement();
-      if (!element) return;
-      this.legends[at].style.top = `${element.getBoundingClientRect().top - top + 5}px`;
-      this.legends[at].style.left = `${left}px`;
+      if (element) this.legends[at].style.top = `${element.getBoundingClientRect().top - top + 5}px`;
     });
   }
 
@@ -147,8 +144,9 @@ export class PairChart extends RowsChart {
     const when = row && this.pointed !== undefined ? this.clock.time(row.time) : "";
     write(this.legends[0], [["Spread", of("spread"), "one"], ["mean", of("rolling_mean")], [`± ${BAND_SDS} sd`, row?.rolling_std == null ? NONE : statistic(BAND_SDS * row.rolling_std)], [when, ""]]);
     write(this.legends[1], [["z-score", row?.z_score == null ? NONE : number(row.z_score, 3), "z"], ["entry at", `± ${Z_THRESHOLD}`]]);
-    write(this.legends[2], [["Hedge ratio", of("hedge_ratio"), "one"], ["Correlation", row?.correlation == null ? NONE : number(row.correlation, 4), "two"]]);
-    write(this.legends[3], [[one, row ? number(row.symbol1_price, this.digits?.[0]) : NONE, "one"], [two, row ? number(row.symbol2_price, this.digits?.[1]) : NONE, "two"], ...notes(row)]);
+    write(this.legends[2], [["Hedge ratio", of("hedge_ratio"), "one"]]);
+    write(this.legends[3], [["Correlation", row?.correlation == null ? NONE : number(row.correlation, 4), "two"]]);
+    write(this.legends[4], [[one, row ? number(row.symbol1_price, this.digits?.[0]) : NONE, "one"], [two, row ? number(row.symbol2_price, this.digits?.[1]) : NONE, "two"], ...notes(row)]);
   }
 }
 

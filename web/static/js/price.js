@@ -33,6 +33,8 @@ export class PriceChart extends RowsChart {
     return { ...point, color: inside, borderColor: this.paint.mark, wickColor: this.paint.mark };
   }
 
+  height(bar) { return bar.close; }
+
   colour() {
     const { up, down } = this.paint;
     this.candles.applyOptions({
@@ -76,8 +78,9 @@ export class PriceChart extends RowsChart {
     const first = this.rows.all[Math.max(0, Math.ceil(range?.from ?? 0))];
     if (!first || first === bar) return;
     const percent = (bar.close / first.open - 1) * 100;
-    say($("change"), `${percent >= 0 ? "+" : "−"}${number(Math.abs(percent), 2)} %`);
-    $("change").className = `change ${percent >= 0 ? "up" : "down"}`;
+    const flat = Math.abs(percent) < 0.005;
+    say($("change"), `${flat ? "" : percent > 0 ? "+" : "−"}${number(Math.abs(percent), 2)} %`);
+    $("change").className = `change ${flat ? "" : percent > 0 ? "up" : "down"}`;
     $("change").title = `since ${this.clock.full(first.time)}, the oldest bar in view`;
   }
 
