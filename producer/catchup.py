@@ -128,7 +128,7 @@ class CatchUp:
         self._hand_on()
         self._pass_held(flow)
         missing = flow.missing()
-        if len(page) < binance.PAGE and missing is None:
+        if missing is None and (len(page) < binance.PAGE or not new):
             return self._release(flow)
         if new:
             turn.empty_pages, turn.since_s = 0, time.monotonic()

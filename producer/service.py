@@ -1,9 +1,11 @@
 """The live producer: feeds, catch-up and publisher, a thread each, watched by this one."""
 
 import contextlib
+import fcntl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import orjson
 import psycopg2
@@ -40,11 +42,30 @@ def run_producer(settings: Settings, stop: Stop) -> None:
     connection = wait_for_schema(settings, stop, "producer")
     if connection is None:
         return
-    flows = registered_flows(connection, settings)
-    with connect_redis(settings, socket_timeout=5) as client:
-        spool = Spool(settings.data_dir / "spool", settings.spool_max_mb * 1024 * 1024)
+    flows, folder = registered_flows(connection, settings), settings.data_dir / "spool"
+    with connect_redis(settings, socket_timeout=5) as client, _alone_in(folder, stop) as alone:
+        if not alone:
+            return
+        spool = Spool(folder, settings.spool_max_mb * 1024 * 1024)
         if _replayed(client, spool, stop) and _resumed(client, connection, flows, stop):
             Producer(settings, client, spool, flows, connection, stop).run()
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, stop: Stop) -> Iterator[bool]:
+    """Wait until no other producer uses the spool; False if asked to stop first. The lock ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        for delay_s in backoff_s(0.2, 5.0):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield True
+                return
+            except BlockingIOError:
+                log.warning("another producer works in %s; next try in %.1f s", folder, delay_s)
+            if stop.wait(delay_s):
+                yield False
+                return
 
 
 def registered_flows(connection: Connection, settings: Settings) -> list[Flow]:

@@ -220,7 +220,7 @@ def test_while_redis_is_away_trades_wait_on_the_disk(own_servers, exchange, tmp_
         with connect_redis(own) as client, producing(feed_settings(own, exchange)) as producer:
             wait_past(client, exchange)
             own_servers.kill("redis")
-            until(lambda: sum(path.stat().st_size for path in (tmp_path / "spool").iterdir()), "the spool")
+            until(lambda: list((tmp_path / "spool").glob("*.spool")), "the spool")
             time.sleep(0.5)
             producer.stop(signal.SIGKILL)  # what is in the spool outlives the producer too
             producer.start()
@@ -260,4 +260,15 @@ def test_the_heartbeat_tells_the_facts(settings, redis_client, exchange):
         assert set(json.loads(facts["last_trade_us"])) <= set(SYMBOLS) and facts["spool_bytes"] == "0"
         assert producer.stop() == 0
     assert redis_client.xrange("trades", count=1)[0][1][b"src"] == b"binance.aggTrade"
+    assert_none_is_missing(redis_client)
+
+
+def test_a_second_producer_waits_for_the_spool(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange)) as producer:
+        wait_past(redis_client, exchange)
+        with producing(producer.settings) as second:
+            until(lambda: "another producer works" in second.log(), "its word")
+            assert producer.stop() == 0
+            wait_past(redis_client, exchange)
+            assert second.stop() == 0
     assert_none_is_missing(redis_client)

@@ -101,6 +101,11 @@ def test_the_sender_may_say_the_symbol():
         read(line, name="x.csv")
 
 
+def test_a_symbol_that_can_not_be_one_is_refused():
+    with pytest.raises(MalformedMessage, match="'btcusdt'"):
+        read(f"7,42.5,0.1,1,2,{MS},True,True", symbol="btcusdt")
+
+
 def test_coin_margined_contracts_are_refused():
     with pytest.raises(MalformedMessage, match="contracts"):
         read(f"7,42.5,0.1,4.25,{MS},true", name="BTCUSD_PERP-trades-2024-01-01.csv", symbol="BTCUSD_PERP")
