@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import tempfile
 import xmlrpc.client
 from pathlib import Path
@@ -37,7 +38,7 @@ class House:
     @property
     def option(self) -> str:
         """What to add to a command so that it means this instance."""
-        return "" if self.data_dir == DEFAULT_DATA_DIR else f" --data-dir {self}"
+        return "" if self.data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(self))}"
 
     def remember(self, settings: Settings) -> None:
         """Store the settings that the instance is started with, both addresses filled in."""

@@ -27,6 +27,8 @@ def start(house: House, settings: Settings, detach: bool) -> int:
         GemsError: with a sentence that says what to do; nothing is left running.
     """
     steps = Steps()
+    if "%" in f"{house.data_dir}{ROOT}":
+        raise CanNotStart(f"supervisord can not take the percent sign in {house.data_dir}; choose another --data-dir.")
     _refuse_second(house)
     if leftovers(house):
         shut_down(house, steps.say)

@@ -59,16 +59,16 @@ def render_supervisord(wanted: list[Program], folder: Path, socket: Path, as_roo
 [supervisord]
 nodaemon=true
 silent=true
-directory={_plain(ROOT)}
-logfile={_plain(folder / "log/supervisord.log")}
+directory={ROOT}
+logfile={folder / "log/supervisord.log"}
 logfile_maxbytes=5MB
 logfile_backups=2
-pidfile={_plain(folder / "supervisord.pid")}
-childlogdir={_plain(folder / "log")}
+pidfile={folder / "supervisord.pid"}
+childlogdir={folder / "log"}
 {"user=root" if as_root else ""}
 
 [unix_http_server]
-file={_plain(socket)}
+file={socket}
 chmod=0700
 
 [rpcinterface:supervisor]
@@ -80,8 +80,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 def _section(program: Program, logs: Path) -> str:
     numbered = program.count > 0
     process_name = "%(program_name)s_%(process_num)d" if numbered else "%(program_name)s"
-    arguments = [_plain(part) for part in [sys.executable, "-m", *program.command.split()]]
-    command = shlex.join(arguments).replace("'{n}'", "%(process_num)d")
+    command = shlex.join([sys.executable, "-m", *program.command.split()]).replace("'{n}'", "%(process_num)d")
     # A restart that fails at once is tried again after 1, 2, 3 ... seconds, for more than an hour. Bad settings
     # (exit code 78) are the one thing that trying again can not mend.
     return f"""
@@ -98,12 +97,7 @@ stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_wait_s}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={_plain(logs)}/{process_name}.log
+stdout_logfile={logs}/{process_name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
 """
-
-
-def _plain(value: object) -> str:
-    """As supervisord reads it back: a percent sign would begin an expansion."""
-    return str(value).replace("%", "%%")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
-from ops.supervision import ROOT, Program, programs, render_supervisord
+from ops.supervision import ROOT, programs, render_supervisord
 
 OWN_SERVERS = Settings.from_env({}, database_url="postgresql://db/gems", redis_url="redis://cache/0")
 
@@ -81,11 +81,6 @@ def test_settings_number_the_processes() -> None:
 def test_the_stop_follows_the_data(earlier: str, later: str) -> None:
     stage = {program.name: program.stage for program in programs(Settings.from_env({}))}
     assert stage[earlier] > stage[later]
-
-
-def test_a_percent_sign_in_a_path_survives_supervisord() -> None:
-    text = render_supervisord([Program(name="a", command="b", stage=1)], Path("/tmp/100%"), Path("/tmp/s"), as_root=False)
-    assert "stdout_logfile=/tmp/100%%/log/" in text
 
 
 def _without_logs(section: dict[str, str]) -> dict[str, str]:

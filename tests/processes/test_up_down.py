@@ -91,6 +91,11 @@ def test_the_simulated_exchange_gives_way_where_its_default_port_is_taken() -> N
     assert with_free_ports(settings) == settings
 
 
+def test_a_percent_sign_in_the_path_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    refused = Instance(tmp_path / "100%").run("up", "-d")
+    assert refused.returncode == 1 and "percent sign" in refused.stdout
+
+
 def test_bad_settings_are_told_all_at_once() -> None:
     with an_instance(GEMS_WRITERS="many", GEMS_FEEDS="sim") as instance:
         refused = instance.run("up", "-d", "--timeframes", "7s")
