@@ -8,21 +8,16 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from common.codec import encode_row
-from common.errors import FeedRejected, FeedUnavailable, InvalidTrade, MalformedMessage
-from common.judge import Limits, judge
+from common.errors import FeedRejected, FeedUnavailable, MalformedMessage
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.trades import Trade
-from producer.batcher import Batcher
 from producer.debts import Debt, Debts
-from producer.feed import feed_reject
 from producer.flow import Flow
+from producer.past import PastTrades
 from producer.publisher import Publisher
-from producer.rejects import Samples
-from producer.rest import RestClient
-from producer.venues import binance
+from producer.venues.binance import PAGE
 
 EMPTY_PAGES = 4  # REST may be behind the stream for a moment; so many empty answers mean that the ids do not exist
 EMPTY_WAIT_S = 0.3
@@ -40,20 +35,23 @@ class CatchUp:
 
     def __init__(self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, stop: Stop) -> None:
         self._flows = {(flow.symbol, flow.src): flow for flow in flows}
-        self._kind, self._history_s, self._stop = settings.feed_kind, settings.history_s, stop
-        self._publisher, self._limits = publisher, Limits.of(settings)
-        self._rest = RestClient(settings.rest_url, stop)
-        self._batcher = Batcher(settings.batch_rows, 0.0)
+        self._history_s, self._publisher, self._stop = settings.history_s, publisher, stop
+        self._past = PastTrades(settings, publisher, stop)
         self._asked: queue.SimpleQueue[Flow] = queue.SimpleQueue()
         self._turns: deque[_Turn] = deque()
         self._debts = Debts(settings.data_dir / "spool" / "owed.json")
         self._debts_at_s = 0.0
-        self.samples = Samples()
-        self.fetched = self.unfetched = 0
+        self.samples = self._past.samples
+        self.unfetched = 0
 
     def request(self, flow: Flow) -> None:
         """Fetch what is missing behind `flow.last_id` (or the history); the flow holds its live trades already."""
         self._asked.put(flow)
+
+    @property
+    def fetched(self) -> int:
+        """Trades sent, the live ones that waited included."""
+        return self._past.sent
 
     @property
     def owed(self) -> int:
@@ -101,9 +99,8 @@ class CatchUp:
             return
         if self._history_s == 0 and flow.last_id is None:
             return
-        since_ms = int((time.time() - max(self._history_s, LEAST_HISTORY_S)) * 1000)
         try:
-            first_id = binance.parse_first_id(self._rest.get(binance.first_since_path(flow.symbol, since_ms), 4), self._kind)
+            first_id = self._past.first_id_since(flow.symbol, max(self._history_s, LEAST_HISTORY_S))
         except FeedUnavailable:
             turn.placed = False
             raise
@@ -123,12 +120,12 @@ class CatchUp:
         flow = turn.flow
         if flow.last_id is None:  # no history wanted or none there
             return self._release(flow)
-        page = self._page(flow.symbol, flow.last_id + 1)
-        new = sum([self._send(flow, trade) for trade in page if flow.passed(trade)])
-        self._hand_on()
+        page = self._past.page(flow.symbol, flow.last_id + 1)
+        new = [trade for trade in page if flow.passed(trade)]
+        self._send_all(flow, new)
         self._pass_held(flow)
         missing = flow.missing()
-        if missing is None and (len(page) < binance.PAGE or not new):
+        if missing is None and (len(page) < PAGE or not new):
             return self._release(flow)
         if new:
             turn.empty_pages, turn.since_s = 0, time.monotonic()
@@ -146,10 +143,6 @@ class CatchUp:
         self.unfetched += last_id - first_id + 1
         turn.flow.skip_to_held()
         return self._release(turn.flow)
-
-    def _page(self, symbol: str, from_id: int) -> list[Trade]:
-        path = binance.page_path(symbol, self._kind, from_id)
-        return binance.parse_page(self._rest.get(path, binance.WEIGHT[self._kind]), symbol, self._kind)
 
     def _wait_or_give_up(self, turn: "_Turn", cause: Exception) -> bool:
         """REST does not answer: after `PATIENCE_S` live trades go ahead, and what is missing is owed."""
@@ -185,15 +178,18 @@ class CatchUp:
 
     def _pass_held(self, flow: Flow) -> None:
         while run := flow.take_run():
-            for trade in run:
-                self._send(flow, trade)
-        self._hand_on()
+            self._send_all(flow, run)
+
+    def _send_all(self, flow: Flow, trades: Sequence[Trade]) -> None:
+        for trade in trades:
+            self._past.send(flow, trade)
+        self._past.hand_on()
 
     def _pay(self, debt: Debt) -> None:
         """A page of what is owed; of a symbol that is not fed now it stays owed."""
         flow = self._flows.get((debt.symbol, debt.src))
         try:
-            page = self._page(debt.symbol, debt.first_id) if flow else []
+            page = self._past.page(debt.symbol, debt.first_id) if flow else []
         except FeedRejected as exc:
             log.error("%s: REST refuses %d..%d (%s)", debt.symbol, debt.first_id, debt.last_id, exc)
             self.unfetched += debt.last_id - debt.first_id + 1
@@ -204,29 +200,9 @@ class CatchUp:
             self._debts_at_s = time.monotonic() + DEBT_RETRY_S
             self._debts.put_back(debt)
             return
-        for trade in page:
-            if trade.trade_id <= debt.last_id:
-                self._send(flow, trade)
-        self._hand_on()
+        self._send_all(flow, [trade for trade in page if trade.trade_id <= debt.last_id])
         if page and page[-1].trade_id < debt.last_id:
             self._debts.put_back(debt._replace(first_id=page[-1].trade_id + 1))
-
-    def _send(self, flow: Flow, trade: Trade) -> int:
-        """Into a batch, if the judge lets it pass; always 1: it is dealt with."""
-        try:
-            row = encode_row(judge(trade, self._limits, int(time.time() * 1000)))
-        except InvalidTrade as exc:
-            self.samples.note(exc, feed_reject(flow, trade, exc))
-            return 1
-        self.fetched += 1
-        full = self._batcher.add(flow.stream, flow.src, row, 0.0)
-        if full:
-            self._publisher.put(full)
-        return 1
-
-    def _hand_on(self) -> None:
-        for batch in self._batcher.drain():
-            self._publisher.put(batch)
 
 
 class _Turn:

@@ -1,4 +1,4 @@
-"""Where a symbol's trades end that are already in: the table's last id, or a later one in the stream."""
+"""Which symbols are fed, and where their trades end that are already in: the table's last id, or a later one in the stream."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,57 @@ import redis
 from psycopg2.extensions import connection as Connection
 
 from common.database import transaction
+from common.errors import ConfigError, SourceConflict
+from common.lifecycle import Stop, backoff_s
+from common.log import get_logger
+from common.settings import Settings
+from common.sources import register_source
+from common.streams import TRANSIENT, shard_of, stream_names
 from producer.flow import Flow
+from producer.venues.binance import source_name
 
 TAIL_ENTRIES = 5_000
 CHUNK_ENTRIES = 100
+
+log = get_logger(__name__)
+
+
+def registered_flows(connection: Connection, settings: Settings) -> list[Flow]:
+    """A flow of each symbol whose source is, or now becomes, the feed's.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    src, streams, flows, refused = source_name(settings.feed_kind), stream_names(settings), [], []
+    for symbol in settings.symbols:
+        try:
+            register_source(connection, symbol, src)
+            flows.append(Flow(symbol, src, streams[shard_of(symbol, settings.shards)]))
+        except SourceConflict as exc:
+            log.error("%s is left out: %s", symbol, exc)
+            refused.append(str(exc))
+    if not flows:
+        raise ConfigError("GEMS_SYMBOLS: none can be fed: " + "; ".join(refused))
+    return flows
+
+
+def resumed(client: redis.Redis, connection: Connection, flows: Sequence[Flow], stop: Stop) -> bool:
+    """Set each flow behind what is already in."""
+    for delay_s in backoff_s():
+        try:
+            stored = last_stored_ids(connection, [flow.symbol for flow in flows])
+            streamed = last_streamed_ids(client, flows)
+            break
+        except TRANSIENT as exc:
+            log.warning("waiting for Redis: %s; next try in %.1f s", exc, delay_s)
+            if stop.wait(delay_s):
+                return False
+    for flow in flows:
+        known = [ids[flow.symbol] for ids in (stored, streamed) if flow.symbol in ids]
+        flow.last_id = max(known, default=None)
+        flow.begin()
+        log.info("%s: %s", flow.symbol, "no trades yet" if flow.last_id is None else f"resuming behind id {flow.last_id}")
+    return True
 
 
 def last_stored_ids(connection: Connection, symbols: Sequence[str]) -> dict[str, int]:

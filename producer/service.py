@@ -13,21 +13,19 @@ import redis
 from psycopg2.extensions import connection as Connection
 
 from common.database import connect_database, wait_for_schema
-from common.errors import ConfigError, SourceConflict
+from common.errors import ConfigError
 from common.health import Heartbeat
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
-from common.sources import register_source
-from common.streams import TRANSIENT, connect_redis, shard_of, stream_names
+from common.streams import connect_redis
 from producer.catchup import CatchUp
 from producer.feed import Feed
 from producer.flow import Flow
 from producer.publisher import Publisher
 from producer.rejects import Reject, store_rejects
-from producer.resume import last_stored_ids, last_streamed_ids
+from producer.resume import registered_flows, resumed
 from producer.spool import Spool
-from producer.venues.binance import source_name
 
 TICK_S = 0.25
 STORE_EVERY_S = 1.0
@@ -47,7 +45,7 @@ def run_producer(settings: Settings, stop: Stop) -> None:
         if not alone:
             return
         spool = Spool(folder, settings.spool_max_mb * 1024 * 1024)
-        if _replayed(client, spool, stop) and _resumed(client, connection, flows, stop):
+        if _replayed(client, spool, stop) and resumed(client, connection, flows, stop):
             Producer(settings, client, spool, flows, connection, stop).run()
 
 
@@ -68,25 +66,6 @@ def _alone_in(folder: Path, stop: Stop) -> Iterator[bool]:
                 return
 
 
-def registered_flows(connection: Connection, settings: Settings) -> list[Flow]:
-    """A flow of each symbol whose source is, or now becomes, the feed's.
-
-    Raises:
-        ConfigError: none is left.
-    """
-    src, streams, flows, refused = source_name(settings.feed_kind), stream_names(settings), [], []
-    for symbol in settings.symbols:
-        try:
-            register_source(connection, symbol, src)
-            flows.append(Flow(symbol, src, streams[shard_of(symbol, settings.shards)]))
-        except SourceConflict as exc:
-            log.error("%s is left out: %s", symbol, exc)
-            refused.append(str(exc))
-    if not flows:
-        raise ConfigError("GEMS_SYMBOLS: none can be fed: " + "; ".join(refused))
-    return flows
-
-
 def _replayed(client: redis.Redis, spool: Spool, stop: Stop) -> bool:
     """Send what an earlier run left in the spool: only then does the stream tell where to resume."""
     if spool:
@@ -95,25 +74,6 @@ def _replayed(client: redis.Redis, spool: Spool, stop: Stop) -> bool:
     while spool and not stop.requested():
         publisher.step()
     return not stop.requested()
-
-
-def _resumed(client: redis.Redis, connection: Connection, flows: Sequence[Flow], stop: Stop) -> bool:
-    """Set each flow behind what is already in."""
-    for delay_s in backoff_s():
-        try:
-            stored = last_stored_ids(connection, [flow.symbol for flow in flows])
-            streamed = last_streamed_ids(client, flows)
-            break
-        except TRANSIENT as exc:
-            log.warning("waiting for Redis: %s; next try in %.1f s", exc, delay_s)
-            if stop.wait(delay_s):
-                return False
-    for flow in flows:
-        known = [ids[flow.symbol] for ids in (stored, streamed) if flow.symbol in ids]
-        flow.last_id = max(known, default=None)
-        flow.begin()
-        log.info("%s: %s", flow.symbol, "no trades yet" if flow.last_id is None else f"resuming behind id {flow.last_id}")
-    return True
 
 
 class Producer:
