@@ -3,7 +3,8 @@
     active ──condition holds──► triggered ──condition ends──► active     (`once`: stays triggered)
        └──── expires_at passed ──► expired
 
-One event a crossing: while the condition goes on holding nothing more is said; a missing value is not an end of it.
+One event a crossing: while the condition goes on holding nothing more is said; a missing value is not an end of it. Within
+`cooldown_s` of a trigger the rule does not trigger again.
 """
 
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Rule:
     threshold: float
     firing: bool
     once: bool
+    cooldown_us: int
+    triggered_us: int | None  # when it last triggered
     expires_us: int | None
 
     @property
@@ -75,14 +78,19 @@ def evaluate(rule: Rule, bar_us: int, facts: Facts) -> Transition | None:
     holds = KINDS[rule.kind].holds(value, rule.threshold)
     if holds == rule.firing:
         return None
+    if holds and rule.triggered_us is not None and bar_us < rule.triggered_us + rule.cooldown_us:
+        return None
     rule.firing = holds
+    rule.triggered_us = bar_us if holds else rule.triggered_us
     name, status = ("triggered", "triggered") if holds else ("cleared", "active")
     return Transition(rule, name, status, bar_us, value)
 
 
 def rule_of(row: tuple[Any, ...]) -> Rule | None:
-    """A rule from its table row (id, alert_type, symbol_pair, timeframe, condition, firing, expires_us)."""
-    alert_id, kind, target, timeframe, condition, firing, expires_us = row
+    """A rule from its table row (id, alert_type, symbol_pair, timeframe, condition, firing, triggered_us, expires_us)."""
+    alert_id, kind, target, timeframe, condition, firing, triggered_us, expires_us = row
     if kind not in KINDS or "threshold" not in condition:
         return None
-    return Rule(alert_id, kind, target, timeframe, float(condition["threshold"]), firing, bool(condition.get("once")), expires_us)
+    cooldown_us = int(float(condition.get("cooldown_s") or 0) * 1_000_000)
+    once, threshold = bool(condition.get("once")), float(condition["threshold"])
+    return Rule(alert_id, kind, target, timeframe, threshold, firing, once, cooldown_us, triggered_us, expires_us)

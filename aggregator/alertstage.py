@@ -13,7 +13,8 @@ from common.trades import from_us
 
 VOLUME_BARS = 20
 _RULES = """
-SELECT id, alert_type, symbol_pair, timeframe, condition, firing, (extract(epoch FROM expires_at) * 1000000)::bigint
+SELECT id, alert_type, symbol_pair, timeframe, condition, firing, (extract(epoch FROM triggered_at) * 1000000)::bigint,
+    (extract(epoch FROM expires_at) * 1000000)::bigint
 FROM alerts WHERE deleted_at IS NULL AND status IN ('active', 'triggered') ORDER BY id
 """
 _HISTORY = """

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import redis
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
@@ -13,7 +14,8 @@ from aggregator.marks import kept_span
 from aggregator.pairbook import compute_pair
 from aggregator.pairstage import PairKey
 from aggregator.pricestats import price_statistics
-from aggregator.rebuild import Span, closed_through, rebuild
+from aggregator.rebuild import Span, rebuild
+from aggregator.view import committed_view
 from common.database import transaction
 from common.partitions import leaf_ranges
 from common.settings import Settings
@@ -23,6 +25,7 @@ from common.trades import US_PER_DAY, from_us, to_us
 
 Counts = dict[str, Any]
 STATS_WINDOW = 20
+WAIT_STORED_S = 60.0
 _STATS_BARS = """
 SELECT timestamp, open, high, low, close, volume FROM processed_bars
 WHERE symbol = %s AND timeframe = %s AND timestamp < %s ORDER BY timestamp
@@ -39,8 +42,8 @@ VALUES %s ON CONFLICT (symbol, timeframe, window_bars, timestamp) DO UPDATE SET 
 class Computer:
     """Runs tasks on one session."""
 
-    def __init__(self, settings: Settings, connection: Connection) -> None:
-        self._settings, self._connection, self._leaves = settings, connection, BarLeaves()
+    def __init__(self, settings: Settings, client: redis.Redis, connection: Connection) -> None:
+        self._settings, self._client, self._connection, self._leaves = settings, client, connection, BarLeaves()
         self._kinds: dict[str, Callable[[Task], Counts]] = {"bars": self._bars, "spread": self._spread, "stats": self._stats}
 
     @property
@@ -57,8 +60,10 @@ class Computer:
         symbol, timeframe = task.params["symbol"], task.params["timeframe"]
         first_us, last_us = task.params.get("start_us", 0), task.params.get("end_us", 2**62)
         with transaction(self._connection), self._connection.cursor() as cursor:
-            closed_us = closed_through(cursor, [symbol]).get(symbol, 0)
+            view = committed_view(cursor, self._settings)
             ranges = leaf_ranges(cursor, "raw_ticks")
+        view.wait_stored(self._client, WAIT_STORED_S)
+        closed_us = view.watermarks.get(symbol, 0)
         stored = [day for first, end in ranges for day in _days(first, end)]
         days = [day for day in stored if first_us < (day + 1) * US_PER_DAY and day * US_PER_DAY < last_us]
         counts: Counts = {"days": len(days), "bars_changed": 0}
@@ -82,7 +87,8 @@ class Computer:
         symbol, timeframe = task.params["symbol"], task.params["timeframe"]
         window = int(task.params.get("window", STATS_WINDOW))
         with transaction(self._connection), self._connection.cursor() as cursor:
-            closed_us = closed_through(cursor, [symbol]).get(symbol, 0) - timeframe_us(timeframe) + 1
+            watermark_us = committed_view(cursor, self._settings).watermarks.get(symbol, 0)
+            closed_us = watermark_us - timeframe_us(timeframe) + 1
             cursor.execute(_STATS_BARS, (symbol, timeframe, from_us(max(0, closed_us))))
             bars = cursor.fetchall()
         if not bars:

@@ -1,24 +1,25 @@
 """Which marks are due: passed by the writers, settled for a moment, joined by symbol and UTC day."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import redis
 from psycopg2.extensions import connection as Connection
 
 from aggregator.barstore import BarLeaves, Settled
-from aggregator.rebuild import Span, closed_through, rebuild
+from aggregator.rebuild import Span, rebuild
+from aggregator.view import View, committed_view
 from common.database import transaction
 from common.settings import Settings
-from common.streams import EntryId, stream_names, writers_position
+from common.streams import EntryId
 from common.trades import US_PER_DAY, utc_day
 
 #: An import makes marks for as long as it runs: a day's are taken together once none came for a while, or the oldest waited long.
 QUIET_S, PATIENCE_S = 0.3, 5.0
 MANY = 20_000
 _MARKS = """
-SELECT id, symbol, first_us, last_us, stream, entry_ms, entry_seq, extract(epoch FROM now() - marked_at)::float
+SELECT id, symbol, first_us, last_us, stream, entry_ms, entry_seq, due_us, extract(epoch FROM now() - marked_at)::float
 FROM dirty_ranges ORDER BY id LIMIT %s
 """
 
@@ -30,6 +31,15 @@ class Due(NamedTuple):
     marks: list[int]
 
 
+class DueMarks(NamedTuple):
+    """A span to rebuild, with the newest entry that asks for it."""
+
+    span: Span
+    marks: list[int]
+    stream: str
+    entry: EntryId
+
+
 class RawMark(NamedTuple):
     """A row of `dirty_ranges`."""
 
@@ -39,23 +49,54 @@ class RawMark(NamedTuple):
     last_us: int
     stream: str
     entry: EntryId
+    due_us: int
     age_s: float
 
 
-def rebuild_due(settings: Settings, client: redis.Redis, connection: Connection, leaves: BarLeaves) -> list[Settled]:
-    """Rebuild what is due; answers the bars that are new or changed."""
-    # The positions first: a mark read after them may only be older than they say, never newer.
-    passed = {stream: writers_position(client, stream) for stream in stream_names(settings)}
-    with transaction(connection), connection.cursor() as cursor:
-        cursor.execute(_MARKS, (MANY,))
-        marks = [_mark(*row) for row in cursor.fetchall()]
-        due = due_spans(marks, passed)
-        closed = closed_through(cursor, sorted({each.span.symbol for each in due}))
-    settled: list[Settled] = []
-    for each in due:
-        closed_us = closed.get(each.span.symbol, 0)
-        settled += rebuild(connection, leaves, kept_span(settings, each.span), settings.timeframes, closed_us, each.marks)
-    return settled
+class Plan(NamedTuple):
+    """What to rebuild, as of one moment of the aggregator: `view` is its committed state when the marks were read."""
+
+    view: View
+    due: list[Due]
+
+
+class Rebuilder:
+    """Rebuilds marked bars, one plan after the other."""
+
+    def __init__(self, settings: Settings, client: redis.Redis, connection: Connection, leaves: BarLeaves) -> None:
+        self._settings, self._client, self._connection, self._leaves = settings, client, connection, leaves
+        self._plan: Plan | None = None
+
+    def turn(self) -> list[Settled]:
+        """Go on with the plan, or make one; answers the bars that are new or changed.
+
+        A plan waits until the writers have stored every entry that the aggregator had used: else a bar that it has closed from
+        memory would be overwritten by an aggregate that still lacks some of its ticks.
+        """
+        if self._plan is None:
+            self._plan = self._make_plan()
+        if self._plan is None or not self._plan.view.is_stored(self._client):
+            return []
+        plan, self._plan = self._plan, None
+        settled: list[Settled] = []
+        for span, marks in plan.due:
+            closed_us = plan.view.watermarks.get(span.symbol, 0)
+            kept = kept_span(self._settings, span)
+            settled += rebuild(self._connection, self._leaves, kept, self._settings.timeframes, closed_us, marks)
+        return settled
+
+    def _make_plan(self) -> Plan | None:
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            cursor.execute(_MARKS, (MANY,))
+            marks = [_mark(*row) for row in cursor.fetchall()]
+            view = committed_view(cursor, self._settings)
+        due = due_spans([mark for mark in marks if mark.due_us <= view.watermarks.get(mark.symbol, 0)])
+        if not due:
+            return None
+        entries: dict[str, EntryId] = {}
+        for each in due:
+            entries[each.stream] = max(each.entry, entries.get(each.stream, each.entry))
+        return Plan(view.reaching(entries), [Due(each.span, each.marks) for each in due])
 
 
 def kept_span(settings: Settings, span: Span) -> Span:
@@ -67,21 +108,21 @@ def kept_span(settings: Settings, span: Span) -> Span:
 
 
 def _mark(
-    mark_id: int, symbol: str, first_us: int, last_us: int, stream: str, entry_ms: int, entry_seq: int, age_s: float
-) -> RawMark:
-    return RawMark(mark_id, symbol, first_us, last_us, stream, EntryId(entry_ms, int(entry_seq)), age_s)
+    mark_id: int, symbol: str, first_us: int, last_us: int, stream: str, entry_ms: int, entry_seq: int, due_us: int,
+    age_s: float,
+) -> RawMark:  # fmt: skip
+    return RawMark(mark_id, symbol, first_us, last_us, stream, EntryId(entry_ms, int(entry_seq)), due_us, age_s)
 
 
-def due_spans(marks: Sequence[RawMark], passed: Mapping[str, EntryId | None]) -> list[Due]:
-    """Joined marks, by symbol and day, whose entries the writers have all passed."""
-    groups: dict[tuple[str, int], list[RawMark]] = {}
+def due_spans(marks: Sequence[RawMark]) -> list[DueMarks]:
+    """Joined marks, by symbol and day, that have settled for a moment."""
+    groups: dict[tuple[str, str, int], list[RawMark]] = {}
     for mark in marks:
-        groups.setdefault((mark.symbol, mark.first_us // US_PER_DAY), []).append(mark)
+        groups.setdefault((mark.stream, mark.symbol, utc_day(mark.first_us)), []).append(mark)
     due = []
-    for (symbol, _), group in sorted(groups.items()):
-        ready = [mark for mark in group if mark.entry <= (passed.get(mark.stream) or EntryId(-1, 0))]
+    for (stream, symbol, _), group in sorted(groups.items()):
         ages = [mark.age_s for mark in group]
-        if ready and (min(ages) >= QUIET_S or max(ages) >= PATIENCE_S):
-            span = Span(symbol, min(mark.first_us for mark in ready), max(mark.last_us for mark in ready))
-            due.append(Due(span, [mark.id for mark in ready]))
+        if min(ages) >= QUIET_S or max(ages) >= PATIENCE_S:
+            span = Span(symbol, min(mark.first_us for mark in group), max(mark.last_us for mark in group))
+            due.append(DueMarks(span, [mark.id for mark in group], stream, max(mark.entry for mark in group)))
     return due

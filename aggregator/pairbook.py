@@ -12,7 +12,7 @@ from aggregator.barstore import BarLeaves
 from aggregator.legs import LegBar, Legs, Row
 from aggregator.pairs import pair_statistics
 from aggregator.pairstage import PairKey
-from aggregator.rebuild import closed_through
+from aggregator.view import committed_view
 from common.codec import iso_us
 from common.database import transaction
 from common.settings import Settings
@@ -98,7 +98,7 @@ def _rows(
     cursor: Cursor, settings: Settings, key: PairKey, symbols: tuple[str, str], since_us: int, last_us: int | None
 ) -> list[Row]:
     length_us = timeframe_us(key.timeframe)
-    closed = closed_through(cursor, symbols)
+    closed = committed_view(cursor, settings).watermarks
     legs = Legs(length_us, settings.stale_leg_s * 1_000_000)
     for leg, symbol in zip((legs.y, legs.x), symbols, strict=True):
         leg.closed_us = min(closed.get(symbol, -1), 2**62 if last_us is None else last_us + length_us)

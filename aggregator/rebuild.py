@@ -4,7 +4,7 @@ A mark is rebuilt once the writers have passed the entry that made it, and delet
 aggregator has closed are touched, the open ones are its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection
@@ -57,6 +57,13 @@ WHERE g.symbol = %s AND g.state = 'open' AND g.from_us <= %s AND g.to_us >= %s A
         AND t.timestamp >= %s AND t.timestamp <= %s) = g.last_id - g.first_id + 1
 RETURNING from_us, to_us
 """
+_STILL_OPEN = """
+INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory, due_us)
+SELECT symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, true, last_us - last_us %% length + length
+FROM dirty_ranges, unnest(%(lengths)s::bigint[]) AS length
+WHERE id = ANY(%(marks)s) AND doubts_memory AND due_us = 0
+    AND last_us - last_us %% length + length > %(closed_us)s
+"""
 
 
 class Span(NamedTuple):
@@ -70,7 +77,10 @@ class Span(NamedTuple):
 def rebuild(
     connection: Connection, leaves: BarLeaves, span: Span, timeframes: Sequence[str], closed_us: int, marks: Sequence[int] = ()
 ) -> list[Settled]:
-    """Rebuild every bar that ends at or before `closed_us` and overlaps the span; delete these marks. Answers what changed."""
+    """Rebuild every bar that ends at or before `closed_us` and overlaps the span; answers what changed.
+
+    These marks are deleted; one that doubts the aggregator's memory leaves a mark for each of its bars that is still open.
+    """
     leaves.ensure(connection, range(span.first_us, span.last_us + 1, US_PER_DAY))
     leaves.ensure(connection, [max(0, span.first_us - US_PER_DAY), span.last_us])
     with transaction(connection), connection.cursor() as cursor:
@@ -81,6 +91,8 @@ def rebuild(
                 _stage_piece(cursor, span.symbol, timeframe, start_us, end_us)
         settled = barstore.settle(cursor)
         if marks:
+            lengths = [timeframe_us(timeframe) for timeframe in timeframes]
+            cursor.execute(_STILL_OPEN, {"marks": list(marks), "lengths": lengths, "closed_us": closed_us})
             cursor.execute("DELETE FROM dirty_ranges WHERE id = ANY(%s)", (list(marks),))
         _count_new(cursor, settled)
     return settled
@@ -118,11 +130,3 @@ def _count_new(cursor: Cursor, settled: Sequence[Settled]) -> None:
     new = sum(bar.is_new for bar in settled)
     if new:
         cursor.execute("UPDATE checkpoints SET bars = bars + %s WHERE shard = (SELECT min(shard) FROM checkpoints)", (new,))
-
-
-def closed_through(cursor: Cursor, symbols: Sequence[str]) -> Mapping[str, int]:
-    """Each symbol's committed watermark; a symbol that no aggregator knows is missing."""
-    cursor.execute(
-        "SELECT key, value::bigint FROM checkpoints, jsonb_each_text(watermarks) WHERE key = ANY(%s)", (list(symbols),)
-    )
-    return dict(cursor.fetchall())

@@ -3,25 +3,30 @@
 One loop, in the order of what hurts most: wrong bars first, then tests, then tasks. Any number may run; a task has one owner.
 """
 
+import time
+
 import psycopg2
 import redis
 from psycopg2.extensions import connection as Connection
 
 from aggregator.barstore import BarLeaves, Settled
 from aggregator.compute import Computer
-from aggregator.marks import rebuild_due
+from aggregator.marks import Rebuilder
 from aggregator.pairtests import run_waiting_tests
 from aggregator.revised import follow_up
 from common.database import connect_database, transaction, transient, wait_for_schema
+from common.errors import StoreUnavailable
 from common.health import Heartbeat
 from common.lifecycle import Stop, backoff_s, run
 from common.log import get_logger
 from common.settings import Settings
 from common.streams import TRANSIENT, connect_redis
-from common.tasks import MAX_ATTEMPTS, Task, claim_task, fail_task, finish_task
+from common.tasks import MAX_ATTEMPTS, Task, claim_task, fail_task, finish_task, forget_old_tasks
 
 TURN_S = 0.1
 TESTS_A_TURN = 20
+KEEP_TASKS_DAYS = 7
+FORGET_EVERY_S = 3600.0
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 _ONE_REBUILDER = 0x6765_6D73_0002
 
@@ -58,8 +63,10 @@ class TaskWorker:
         self._settings, self._connection = settings, connection
         self._client = connect_redis(settings)
         self._leaves = BarLeaves()
-        self._computer = Computer(settings, connection)
+        self._computer = Computer(settings, self._client, connection)
+        self._rebuilder = Rebuilder(settings, self._client, connection, self._leaves)
         self._heartbeat = Heartbeat(self._client, "tasks")
+        self._next_forget_s = 0.0
         self._facts = {"rebuilt": 0, "tests": 0, "tasks": 0}
 
     def turn(self) -> bool:
@@ -69,6 +76,9 @@ class TaskWorker:
         task = claim_task(self._connection, self._computer.kinds)
         if task:
             self._do(task)
+        if time.monotonic() >= self._next_forget_s:
+            self._next_forget_s = time.monotonic() + FORGET_EVERY_S
+            forget_old_tasks(self._connection, KEEP_TASKS_DAYS)
         self._facts["rebuilt"] += len(rebuilt)
         self._facts["tests"] += tests
         self._facts["tasks"] += task is not None
@@ -84,7 +94,7 @@ class TaskWorker:
         if not row or not row[0]:
             return []
         try:
-            settled = rebuild_due(self._settings, self._client, self._connection, self._leaves)
+            settled = self._rebuilder.turn()
             follow_up(self._settings, self._client, self._connection, self._leaves, settled)
             return settled
         finally:
@@ -97,7 +107,7 @@ class TaskWorker:
             return
         try:
             finish_task(self._connection, task.task_id, self._computer.run(task))
-        except (KeyError, ValueError) as exc:
+        except (KeyError, ValueError, StoreUnavailable) as exc:
             log.exception("task %s of kind %s failed", task.task_id, task.kind)
             fail_task(self._connection, task.task_id, f"{type(exc).__name__}: {exc}")
 

@@ -95,6 +95,17 @@ def drop_leaves_before(connection: Connection, table: str, day: date) -> list[st
     return old
 
 
+def summarize_tick_leaf(connection: Connection, day: date) -> None:
+    """Bring the time index of a day's (or its month's) leaf up to date; without that leaf, nothing."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT brin_summarize_new_values(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'brin'"
+            " AND i.indrelid IN (to_regclass(%s), to_regclass(%s))",
+            (f"raw_ticks_{day:%Y%m%d}", f"raw_ticks_{day:%Y%m}"),
+        )
+
+
 def leaf_ranges(cursor: Cursor, table: str) -> list[tuple[date, date]]:
     """The UTC days `[first, end)` of each leaf of a table, oldest first."""
     return sorted((_leaf_first(leaf), _leaf_end(leaf)) for leaf in _leaves(cursor, table))

@@ -79,6 +79,13 @@ def finish_task(connection: Connection, task_id: str, counts: Mapping[str, Any])
         )
 
 
+def forget_old_tasks(connection: Connection, days: int) -> int:
+    """Delete tasks that ended that many days ago; answers how many. Their idempotency keys are forgotten with them."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM tasks WHERE finished_at < now() - %s * interval '1 day'", (days,))
+        return cursor.rowcount
+
+
 def fail_task(connection: Connection, task_id: str, error: str) -> None:
     """The task can't be done, and why, in a sentence."""
     with transaction(connection), connection.cursor() as cursor:

@@ -12,7 +12,8 @@ from common.settings import Settings
 from common.streams import START, EntryId, read_range
 from common.trades import US_PER_DAY
 
-_MARK = "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s"
+_MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
+VALUES %s"""
 _CHUNK = 1_000
 
 
@@ -25,7 +26,7 @@ def mark_what_bars_missed(
     while entries := read_range(client, stream, after, ticks, _CHUNK):
         widen(ranges, read_entries(entries, limits).columns)
         after = entries[-1].id
-    marks = [(symbol, *span, stream, ticks.ms, ticks.seq, "trimmed unread") for (symbol, _), span in ranges.items()]
+    marks = [(symbol, *span, stream, ticks.ms, ticks.seq, "trimmed unread", True) for (symbol, _), span in ranges.items()]
     if marks:
         with transaction(connection), connection.cursor() as cursor:
             execute_values(cursor, _MARK, marks)

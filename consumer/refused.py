@@ -12,8 +12,8 @@ from common.database import blames_a_row
 from common.streams import EntryId
 
 COPY_STAGED = f"COPY staged ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv)"
-_MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)
-VALUES (%s, %s, %s, %s, %s, %s, 'a row was refused by PostgreSQL')"""
+_MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
+VALUES (%s, %s, %s, %s, %s, %s, 'a row was refused by PostgreSQL', true)"""
 
 
 @dataclass(frozen=True, slots=True)

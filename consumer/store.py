@@ -19,7 +19,7 @@ from psycopg2.extras import execute_values
 from common.codec import COLUMNS
 from common.columns import Batch, DeadRow
 from common.database import blames_a_row, transaction
-from common.partitions import ensure_tick_leaves
+from common.partitions import ensure_tick_leaves, summarize_tick_leaf
 from common.streams import Entry
 from common.trades import US_PER_DAY, from_us
 from consumer.refused import COPY_STAGED, Refused, stage_or_refuse
@@ -33,9 +33,10 @@ _INSERT = f"""INSERT INTO raw_ticks ({_FIELDS}) SELECT {_FIELDS} FROM staged
 ORDER BY symbol, trade_id, place ON CONFLICT DO NOTHING"""  # noqa: S608
 #: A copy that lost to a stored row with other values: the aggregator may have counted the loser, so its bars are suspect.
 _MARK_DIVERGED = """
-INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)
+INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
 SELECT s.symbol, (extract(epoch FROM min(least(s.timestamp, t.timestamp))) * 1000000)::bigint,
-       (extract(epoch FROM max(greatest(s.timestamp, t.timestamp))) * 1000000)::bigint, %s, %s, %s, 'a copy had other values'
+       (extract(epoch FROM max(greatest(s.timestamp, t.timestamp))) * 1000000)::bigint, %s, %s, %s,
+       'a copy had other values', true
 FROM staged s JOIN raw_ticks t ON t.symbol = s.symbol AND t.trade_id = s.trade_id
     AND t.timestamp >= %s AND t.timestamp < %s
     AND (t.timestamp AT TIME ZONE 'UTC')::date = (s.timestamp AT TIME ZONE 'UTC')::date
@@ -71,6 +72,7 @@ class TickStore:
         self.connection = connection
         self._worker = worker
         self._days: set[int] = set()
+        self._written_days: set[int] = set()
 
     def store(self, stream: str, entries: Sequence[Entry], batch: Batch) -> Stored:
         """Store the batch, its dead letters and the worker's position in one transaction.
@@ -86,6 +88,15 @@ class TickStore:
             self._days.clear()
             self._ensure_leaves(batch)
             return self._store(stream, entries, batch)
+
+    def summarize(self) -> None:
+        """Bring the time index of the leaves written since the last call up to date.
+
+        The server does so by itself about once a minute: until then a query of the newest ticks reads every new page.
+        """
+        days, self._written_days = self._written_days, set()
+        for day in sorted(days):
+            summarize_tick_leaf(self.connection, date(1970, 1, 1) + timedelta(days=day))
 
     def _store(self, stream: str, entries: Sequence[Entry], batch: Batch) -> Stored:
         with transaction(self.connection), self.connection.cursor() as cursor:
@@ -130,8 +141,10 @@ class TickStore:
             return
         first, last = _days_of(batch)
         if first in self._days and first == last:
+            self._written_days.add(first)
             return
         days = {int(day) for day in np.unique(batch.columns.event_us // US_PER_DAY)}
+        self._written_days |= days
         if not days <= self._days:
             ensure_tick_leaves(self.connection, [date(1970, 1, 1) + timedelta(days=day) for day in days])
             self._days |= days

@@ -23,6 +23,7 @@ from consumer.housekeeping import Housekeeping
 from consumer.store import TickStore
 
 BLOCK_MS = 200
+SUMMARIZE_EVERY_S = 5.0
 MAX_ENTRIES = 2_000
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 
@@ -51,6 +52,7 @@ class Worker:
         self._housekeeping = Housekeeping(settings, self._client) if number == 0 else None
         self._rows_per_entry = 1.0
         self._next_claim_s = 0.0
+        self._next_summary_s = 0.0
         self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0}
 
     def run(self) -> None:
@@ -87,6 +89,9 @@ class Worker:
             self._store_entries(stream, entries)
         if time.monotonic() >= self._next_claim_s:
             self._claim()
+        if time.monotonic() >= self._next_summary_s:
+            self._next_summary_s = time.monotonic() + SUMMARIZE_EVERY_S
+            self._store.summarize()
         if self._housekeeping:
             self._housekeeping.do_what_is_due(self._store.connection)
         if self._heartbeat.due():

@@ -182,9 +182,13 @@ CREATE TABLE dirty_ranges (
     entry_ms bigint NOT NULL,
     entry_seq numeric NOT NULL,
     reason text NOT NULL,
+    doubts_memory boolean NOT NULL DEFAULT false,
+    due_us bigint NOT NULL DEFAULT 0,
     marked_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE dirty_ranges IS 'Closed bars over stamps [first_us, last_us] to rebuild once the writers have passed the entry';
+COMMENT ON COLUMN dirty_ranges.doubts_memory IS 'the aggregator may have counted otherwise: open bars are rebuilt at their close';
+COMMENT ON COLUMN dirty_ranges.due_us IS 'not before the watermark of the symbol has reached it';
 CREATE TABLE dead_letters (
     id bigserial PRIMARY KEY,
     stream text NOT NULL,

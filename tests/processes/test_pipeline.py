@@ -150,3 +150,41 @@ def test_a_spare_aggregator_waits_and_takes_over(pipeline, settings):
     pipeline.send(trades[10_000:])
     check(pipeline, trades, len(trades))
     spare.stop()
+
+
+def test_a_copy_that_lost_while_its_bars_are_open_is_not_in_them_when_they_close(pipeline):
+    stamp = now_us() - 700_000_000
+    stamp -= stamp % 300_000_000 - 1_000_000
+    pipeline.settle()
+    ensure_tick_leaves(pipeline.database, [from_us(stamp).date()])
+    with pipeline.database, pipeline.database.cursor() as cursor:
+        cursor.execute("INSERT INTO raw_ticks VALUES ('A', 7, %s, 5, 1, 'b')", (from_us(stamp),))
+    pipeline.send([Trade("A", 7, stamp, "99", "1", "b")])
+    pipeline.settle()
+    assert pipeline.rows("SELECT high FROM processed_bars WHERE timeframe = '1s'") == [(5,)]
+    pipeline.send([Trade("A", 8, stamp + 400_000_000, "6", "1", "s")])
+    highs = "SELECT high FROM processed_bars WHERE timeframe = '5m' AND symbol = 'A'"
+    pipeline.wait(lambda: pipeline.rows(highs) == [(5,)], 20, "right 5m bar")
+    pipeline.settle()
+
+
+def test_a_rebuild_waits_for_the_writers(pipeline):
+    """A bar that the aggregator closed from entries that are not stored yet keeps its values when a mark names it."""
+    start = now_us() - 900_000_000
+    start -= start % 1_000_000
+    first, rest = walk(1, 3_000, start, 100_000)[:1_000], walk(1, 3_000, start, 100_000)[1_000:]
+    pipeline.send(first)
+    pipeline.settle()
+    late = first[-1]._replace(trade_id=1, event_us=first[10].event_us)
+    pipeline.kill("writer_0"), pipeline.kill("writer_1")
+    pipeline.send([*rest, late])
+    last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
+    position = "SELECT position_ms || '-' || position_seq FROM checkpoints"
+    pipeline.wait(lambda: pipeline.scalar(position) == last, 20, "aggregator at the end")
+    assert pipeline.scalar("SELECT count(*) FROM dirty_ranges") > 0
+    pipeline.start("writer_0")
+    pipeline.settle()
+    assert pipeline.differences() == []
+    revised = {row[0] for row in pipeline.rows("SELECT timestamp FROM bar_revisions")}
+    of_the_late_trade = [from_us(late.event_us - late.event_us % length) for length in (1_000_000, 60_000_000, 300_000_000)]
+    assert {of_the_late_trade[0]} <= revised <= set(of_the_late_trade)

@@ -1,0 +1,57 @@
+"""The aggregator's committed state, as other processes may rely on it."""
+
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import redis
+from psycopg2.extensions import cursor as Cursor
+
+from common.errors import StoreUnavailable
+from common.settings import Settings
+from common.streams import START, EntryId, stream_names, writers_position
+
+_POLL_S = 0.05
+
+
+class View(NamedTuple):
+    """Positions by stream and watermarks by symbol, of one moment."""
+
+    positions: dict[str, EntryId]
+    watermarks: dict[str, int]
+
+    def reaching(self, entries: Mapping[str, EntryId]) -> "View":
+        """The same, that also counts as stored only once these entries are."""
+        positions = {stream: max(at, entries.get(stream, START)) for stream, at in self.positions.items()}
+        return View({**entries, **positions}, self.watermarks)
+
+    def is_stored(self, client: redis.Redis) -> bool:
+        """True once the writers have committed every entry up to these positions."""
+        return all(
+            at == START or (writers_position(client, stream) or START) >= at for stream, at in self.positions.items()
+        )
+
+    def wait_stored(self, client: redis.Redis, deadline_s: float) -> None:
+        """Return once `is_stored`.
+
+        Raises:
+            StoreUnavailable: the writers did not get there in time.
+        """
+        until_s = time.monotonic() + deadline_s
+        while not self.is_stored(client):
+            if time.monotonic() > until_s:
+                raise StoreUnavailable(f"the writers are more than {deadline_s:.0f} s behind; ./gems status tells their lag")
+            time.sleep(_POLL_S)
+
+
+def committed_view(cursor: Cursor, settings: Settings) -> View:
+    """What the aggregators of all shards have committed."""
+    cursor.execute("SELECT shard, position_ms, position_seq, watermarks FROM checkpoints")
+    streams = stream_names(settings)
+    positions: dict[str, EntryId] = {}
+    watermarks: dict[str, int] = {}
+    for shard, ms, seq, of_shard in cursor.fetchall():
+        if shard < len(streams):
+            positions[streams[shard]] = EntryId(ms, int(seq))
+            watermarks |= of_shard
+    return View(positions, watermarks)
