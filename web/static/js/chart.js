@@ -52,7 +52,7 @@ export class RowsChart {
     else this.drawChanged(times);
     rows.settle();
     this.drawn();
-    this.point();
+    this.read();
   }
 
   drawAll() {
@@ -99,17 +99,15 @@ export class RowsChart {
     if (range.from < NEAR_THE_START && this.rows.length && this.framed && !this.atStart) this.older();
   }
 
-  /** The legend at a time, or at the newest row. */
-  point(time = this.pointed) {
+  /** The legend tells of a time from now on; undefined: of the newest row. */
+  point(time) {
     this.pointed = time;
-    this.legend((time !== undefined && this.rows.at(time)) || this.rows.last);
+    this.read();
   }
 
-  /** The crosshair of another chart is at a time. */
-  pointAt(time) {
-    const row = time === undefined ? undefined : this.rows.at(time);
-    if (row) this.chart.setCrosshairPosition(this.height(row), time, this.lines[0][0]);
-    else this.chart.clearCrosshairPosition();
+  read() {
+    const pointed = this.pointed === undefined ? undefined : this.rows.at(this.pointed);
+    this.legend(pointed ?? this.rows.last, pointed !== undefined);
   }
 
   key(event) {
@@ -133,9 +131,6 @@ export class RowsChart {
     this.cover.classList.toggle("loading", loading);
     this.cover.replaceChildren(el("p", {}, ...prose(sentence)), ...(action ? [action] : []));
   }
-
-  /** Where on the first series a crosshair from elsewhere stands. */
-  height() { return 0; }
 
   colour() {}
 

@@ -37,6 +37,7 @@ export function chartOptions(paint, clock) {
       timeVisible: true,
       secondsVisible: true,
       rightOffset: 4,
+      fixLeftEdge: true,
       minBarSpacing: 0.4,
       tickMarkFormatter: (time, kind) => clock.tick(time, kind),
     },

@@ -21,10 +21,11 @@ export class Health {
     this.look();
   }
 
+  /** A live event; while the facts can not be gathered it holds an error, a sentence, instead. */
   hear(facts) {
-    this.facts = facts;
     this.heardMs = Date.now();
-    this.fault = null;
+    this.fault = facts.error ? { message: facts.error, status: 503 } : null;
+    if (!facts.error) this.facts = facts;
     this.draw();
   }
 

@@ -8,7 +8,7 @@ export function link(charts, stepS) {
       if (range && leads(leader)) followers.forEach((follower) => follow(leader.rows, follower, range, stepS()));
     });
     leader.chart.subscribeCrosshairMove((move) => {
-      if (move.sourceEvent) followers.forEach((follower) => follower.pointAt(move.time));
+      if (move.sourceEvent) followers.forEach((follower) => follower.point(move.time)); // its legend alone
     });
   }
 }

@@ -121,6 +121,7 @@ function computeButton() {
 }
 
 async function compute(button) {
+  const text = button.textContent;
   button.disabled = true;
   const [symbol1, symbol2] = legsOf(view.pair, symbols);
   try {
@@ -136,6 +137,8 @@ async function compute(button) {
   } catch (fault) {
     pairChart.tell(fault.message, { action: computeButton() });
   }
+  button.disabled = false;
+  say(button, text);
 }
 
 /* What is in view */
@@ -163,9 +166,11 @@ function showBars() {
 function showPair() {
   const legs = legsOf(view.pair, symbols);
   pairChart.legs = legs ?? ["", ""];
+  pairChart.window = view.window;
   say($("pair-title"), legs ? `${legs[0]} on ${legs[1]}` : view.pair);
   const followed = CONFIG.pairs.includes(view.pair) && view.window === CONFIG.window;
   say($("pair-formula"), `rolling OLS over ${view.window} bars of ${view.timeframe}${followed ? "" : "; computed when asked for, not live"}`);
+  $("pair-again").hidden = followed || !legs;
   if (legs) pairLoader.restart();
   else { pairChart.restart(); pairChart.tell(...noPairRows()); }
   numbers();
@@ -220,6 +225,7 @@ $("pickers").addEventListener("change", () => show({
   timeframe: document.querySelector("#pick-timeframe input:checked").value,
 }));
 $("pickers").addEventListener("submit", (event) => event.preventDefault());
+$("pair-again").addEventListener("click", () => compute($("pair-again")));
 $("zone").addEventListener("click", () => show({ ...view, zone: view.zone === "utc" ? "local" : "utc" }));
 $("theme").addEventListener("click", () => {
   const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";

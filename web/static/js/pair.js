@@ -75,8 +75,6 @@ export class PairChart extends RowsChart {
     });
   }
 
-  height(row) { return row.spread ?? 0; }
-
   colour() {
     const { one, two, band, z, muted, down } = this.paint;
     for (const edge of [this.mean, this.upper, this.lower]) edge.applyOptions({ color: faded(band, 0.8) });
@@ -132,16 +130,28 @@ export class PairChart extends RowsChart {
     });
   }
 
+  /** Before the windows are full there is little to see: say how long it takes. */
+  filling() {
+    const row = this.rows.last;
+    const missing = row && row.z_score === null && this.atStart ? 2 * this.window - 1 - this.rows.length : 0;
+    this.note ??= this.box.appendChild(el("p", { className: "filling" }));
+    this.note.hidden = missing <= 0;
+    say(this.note, missing <= 0 ? "" : row.hedge_ratio === null
+      ? `The window of ${this.window} bars is not full: the hedge ratio comes in ${this.window - this.rows.length} bars, the z-score in ${missing}.`
+      : `The z-score comes when the window holds ${this.window} spreads, in ${missing} bars.`);
+  }
+
   drawn() {
+    this.filling();
     if (this.arranged || !this.rows.length) return;
     this.arranged = true;
     requestAnimationFrame(() => requestAnimationFrame(() => this.arrange()));
   }
 
-  legend(row) {
+  legend(row, pointed) {
     const [one, two] = this.legs ?? ["", ""];
     const of = (name) => (row ? statistic(row[name]) : NONE);
-    const when = row && this.pointed !== undefined ? this.clock.time(row.time) : "";
+    const when = pointed ? this.clock.time(row.time) : "";
     write(this.legends[0], [["Spread", of("spread"), "one"], ["mean", of("rolling_mean")], [`± ${BAND_SDS} sd`, row?.rolling_std == null ? NONE : statistic(BAND_SDS * row.rolling_std)], [when, ""]]);
     write(this.legends[1], [["z-score", row?.z_score == null ? NONE : number(row.z_score, 3), "z"], ["entry at", `± ${Z_THRESHOLD}`]]);
     write(this.legends[2], [["Hedge ratio", of("hedge_ratio"), "one"]]);

@@ -33,8 +33,6 @@ export class PriceChart extends RowsChart {
     return { ...point, color: inside, borderColor: this.paint.mark, wickColor: this.paint.mark };
   }
 
-  height(bar) { return bar.close; }
-
   colour() {
     const { up, down } = this.paint;
     this.candles.applyOptions({
