@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg2
 from psycopg2 import errors, sql
 
-from common.database import transient
+from common.database import SCHEMA_REVISION, schema_revision, transient
 from common.errors import ConfigError, StoreUnavailable
 from common.lifecycle import Stop, backoff_s, run
 from common.log import get_logger
@@ -57,7 +57,8 @@ def migrate(url: str) -> None:
         lock.autocommit = True
         with lock.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
-        _upgrade(url)
+        if schema_revision(lock) != SCHEMA_REVISION:  # else importing Alembic would be the slowest part of a start
+            _upgrade(url)
     finally:
         lock.close()
 
@@ -93,7 +94,6 @@ def _create_database(url: str, name: str) -> None:
 
 
 def _upgrade(url: str) -> None:
-    # Alembic and SQLAlchemy are slow to import, and the fixtures import this module for `ensure_database` alone.
     import sqlalchemy
     from alembic import command
     from alembic.config import Config

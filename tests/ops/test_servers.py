@@ -8,11 +8,14 @@ from contextlib import closing
 import psycopg2
 import pytest
 import redis
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from psycopg2.extensions import connection as Connection
 
+from common.database import SCHEMA_REVISION
 from common.errors import ConfigError
 from common.settings import Settings
-from ops.migrate import migrate
+from ops.migrate import MIGRATIONS, migrate
 from ops.servers.instance import instance_urls, open_instance, read_instance
 from ops.servers.postgres import check_version
 from ops.servers.private import ROOT, PrivateServers
@@ -36,6 +39,12 @@ def test_tables_of_a_newer_version_are_refused_with_a_sentence(settings: Setting
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigError, match="perhaps a newer GEMS"):
         migrate(settings.database_url)
+
+
+def test_the_newest_migration_is_what_the_services_wait_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_REVISION
 
 
 def test_a_database_that_is_missing_is_made(servers: PrivateServers) -> None:
