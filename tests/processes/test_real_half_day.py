@@ -23,6 +23,10 @@ NAME = "BTCUSDT-aggTrades-2024-01-01.csv"
 #: The whole half day takes about a minute longer: GEMS_TEST_WHOLE=1.
 HOURS = 12 if os.environ.get("GEMS_TEST_WHOLE") else 1
 LENGTHS_MS = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000}
+CANDLES = """
+SELECT extract(epoch FROM timestamp)::bigint * 1000, open, high, low, close, volume FROM processed_bars
+WHERE symbol = 'BTCUSDT' AND timeframe = 'TIMEFRAME' AND timestamp < '2025-01-01'
+"""
 START_MS = 1_704_067_200_000
 
 
@@ -56,11 +60,7 @@ def psql(instance: Instance, query: str) -> list[list[str]]:
 
 
 def our_candles(instance: Instance, timeframe: str) -> dict[int, list[Decimal]]:
-    rows = psql(
-        instance,
-        "SELECT extract(epoch FROM timestamp)::bigint * 1000, open, high, low, close, volume FROM processed_bars"
-        f" WHERE symbol = 'BTCUSDT' AND timeframe = '{timeframe}' AND timestamp < '2025-01-01'",
-    )
+    rows = psql(instance, CANDLES.replace("TIMEFRAME", timeframe))
     return {int(at): [Decimal(value) for value in values] for at, *values in rows}
 
 
