@@ -15,13 +15,13 @@ from aggregator.pairbook import compute_pair
 from aggregator.pairstage import PairKey
 from aggregator.pricestats import price_statistics
 from aggregator.rebuild import Span, rebuild
-from aggregator.view import committed_view
 from common.database import transaction
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.tasks import Task, tell_progress
 from common.timeframes import timeframe_us
 from common.trades import US_PER_DAY, from_us, to_us
+from common.view import committed_view
 
 Counts = dict[str, Any]
 STATS_WINDOW = 20

@@ -9,11 +9,11 @@ from psycopg2.extensions import connection as Connection
 
 from aggregator.barstore import BarLeaves, Settled
 from aggregator.rebuild import Span, rebuild
-from aggregator.view import View, committed_view
 from common.database import transaction
 from common.settings import Settings
 from common.streams import EntryId
 from common.trades import US_PER_DAY, utc_day
+from common.view import View, committed_view
 
 #: An import makes marks for as long as it runs: a day's are taken together once none came for a while, or the oldest waited long.
 QUIET_S, PATIENCE_S = 0.3, 5.0

@@ -12,12 +12,12 @@ from aggregator.barstore import BarLeaves
 from aggregator.legs import LegBar, Legs, Row
 from aggregator.pairs import pair_statistics
 from aggregator.pairstage import PairKey
-from aggregator.view import committed_view
 from common.codec import iso_us
 from common.database import transaction
 from common.settings import Settings
 from common.timeframes import timeframe_us
 from common.trades import US_PER_DAY, from_us, to_us
+from common.view import committed_view
 
 _COLUMNS = (
     "symbol1_price", "symbol2_price", "hedge_ratio", "intercept", "spread", "rolling_mean", "rolling_std", "z_score",

@@ -1,4 +1,4 @@
-"""The aggregator's committed state, as other processes may rely on it."""
+"""The aggregators' committed state, as other processes may rely on it."""
 
 import time
 from collections.abc import Mapping
