@@ -256,7 +256,9 @@ window.gems = Object.freeze({
   view: () => ({ ...view }),
   bars: () => structuredClone(bars.all),
   pairRows: () => structuredClone(pairRows.all),
-  drawn: () => ({ bars: priceChart.candles.data().length, spread: pairChart.spread.data().length, lastBar: priceChart.candles.data().at(-1) ?? null }),
+  drawn: () => structuredClone(Object.fromEntries(
+    Object.entries({ candles: priceChart.candles, volumes: priceChart.volumes, spread: pairChart.spread, upper: pairChart.upper, z: pairChart.z })
+      .map(([name, series]) => [name, series.data()]))),
   live: () => ({ state: live.state, lastId: live.lastId }),
   health: () => structuredClone(health.facts),
 });

@@ -1,0 +1,47 @@
+"""Looking at the dashboard: through `window.gems`, which only reads, and through what stands in the document."""
+
+import json
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.processes.house import wait_until
+
+
+class Dashboard:
+    """An open page, and the API behind it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.home = ""
+        self.faults: list[str] = []
+        self.asked: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self) -> "Dashboard":
+        """Show the default view, loading the page only if another is shown, and wait until a z-score is drawn."""
+        if self.page.url != self.home:
+            self.page.goto(f"{self.url}/")
+            self.home = self.page.url  # with the view in it, once the page has begun
+        wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 40, "z-score drawn")
+        wait_until(lambda: self.look("live")["state"] == "live", 20, "live line")
+        return self
+
+    def look(self, what: str) -> Any:
+        """What `window.gems.<what>()` answers; an empty list while the page is not that far."""
+        return self.page.evaluate(f"window.gems ? window.gems.{what}() : []")
+
+    def text(self, selector: str) -> str:
+        """The text of an element."""
+        return self.page.inner_text(selector)
+
+    def api(self, path: str) -> Any:
+        """What the API answers at a path."""
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def frame(self) -> None:
+        """Let the page draw what it has."""
+        self.page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")

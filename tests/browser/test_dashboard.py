@@ -1,0 +1,158 @@
+"""The dashboard shows what the API says, stays live, and is usable on a desk and on a phone."""
+
+import json
+import os
+import re
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import WINDOW
+from tests.browser.looking import Dashboard
+from tests.processes.house import Instance, family, wait_until
+
+pytestmark = pytest.mark.browser
+
+BARS = "/api/ingestion/bars/?symbol=BTCUSDT&timeframe=1s&order=asc&limit=1000"
+PAIR = f"/api/analytics/spread/?symbol1=BTCUSDT&symbol2=ETHUSDT&timeframe=1s&window={WINDOW}&limit=1000"
+
+
+def epoch_s(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def closed_alike(dashboard: Dashboard) -> int:
+    """Compare each closed bar that both have, after the first that both have; answers how many."""
+    dashboard.frame()
+    drawn = {point["time"]: point for point in dashboard.look("drawn")["candles"]}
+    closed = {row["time"] for row in dashboard.look("bars") if row["closed"]}
+    told = {epoch_s(bar["timestamp"]): bar for bar in dashboard.api(BARS)["bars"]}
+    first, last = max(min(drawn), min(told)), min(max(closed), max(told))
+    assert [time for time in sorted(drawn) if first <= time <= last] == [time for time in sorted(told) if first <= time <= last]
+    for moment in sorted(told):
+        if first <= moment <= last:
+            assert [drawn[moment][name] for name in ("open", "high", "low", "close")] == [
+                told[moment][name] for name in ("open", "high", "low", "close")
+            ]
+    return sum(first <= moment <= last for moment in told)
+
+
+def test_candles_drawn_are_the_bars_of_the_api(dashboard: Dashboard) -> None:
+    assert closed_alike(dashboard) > 60
+    assert re.fullmatch(r"[\d,]+\.\d\d", dashboard.text("#last"))
+
+
+def test_pair_drawn_is_the_pair_of_the_api(dashboard: Dashboard) -> None:
+    dashboard.frame()
+    drawn = {name: {point["time"]: point.get("value") for point in points} for name, points in dashboard.look("drawn").items()}
+    compared = 0
+    for row in dashboard.api(PAIR)["analytics"]:
+        moment = epoch_s(row["timestamp"])
+        if moment not in drawn["spread"] or row["z_score"] is None:
+            continue
+        assert (drawn["spread"][moment], drawn["z"][moment]) == (row["spread"], row["z_score"])
+        assert drawn["upper"][moment] == pytest.approx(row["rolling_mean"] + 2 * row["rolling_std"])
+        compared += 1
+    assert compared > 60
+
+
+def test_a_new_bar_is_drawn_within_seconds_of_its_trades(dashboard: Dashboard) -> None:
+    newest = dashboard.look("bars")[-1]["time"]
+    wait_until(lambda: dashboard.look("bars")[-1]["time"] >= newest + 2, 10, "newer bar")
+    behind_s = time.time() - dashboard.look("bars")[-1]["time"]
+    assert behind_s < 5
+    assert "trades/s" in dashboard.text("#gauges")
+
+
+def test_the_page_asks_no_other_host_and_has_no_fault(dashboard: Dashboard) -> None:
+    dashboard.page.hover("#pair-chart")
+    dashboard.page.hover("#price-chart")
+    dashboard.frame()
+    assert {url.split("/")[2] for url in dashboard.asked if not url.startswith("data:")} == {
+        dashboard.url.removeprefix("http://")
+    }
+    assert not dashboard.faults
+
+
+def test_an_alert_made_by_hand_is_told_listed_and_deleted(dashboard: Dashboard) -> None:
+    page = dashboard.page
+    page.select_option("#alert-type", "price_above")
+    page.select_option("#alert-subject", "BTCUSDT")
+    page.fill("#alert-threshold", "1")
+    page.check("#alert-once")
+    page.click("#alert-form button[type=submit]")
+    wait_until(lambda: "price above 1: now" in dashboard.text("#notices"), 15, "notice of the alert")
+    wait_until(lambda: "triggered" in dashboard.text("#alert-list"), 10, "triggered alert in the list")
+    alert = dashboard.api("/api/analytics/alerts/")["alerts"][0]
+    assert (alert["alert_type"], alert["symbol_pair"], alert["status"]) == ("price_above", "BTCUSDT", "triggered")
+    page.click(f"#alert-list li[data-id='{alert['id']}'] button")
+    wait_until(lambda: not page.query_selector(f"#alert-list li[data-id='{alert['id']}']"), 10, "alert gone")
+
+
+def test_a_refused_alert_says_why_at_its_field(dashboard: Dashboard) -> None:
+    dashboard.page.select_option("#alert-type", "correlation_break")
+    dashboard.page.fill("#alert-threshold", "7")
+    dashboard.page.click("#alert-form button[type=submit]")
+    wait_until(lambda: "must be from -1 to 1" in dashboard.text("#alert-fault"), 10, "sentence of the refusal")
+    assert dashboard.page.get_attribute("#alert-threshold", "aria-invalid") == "true"
+
+
+def test_after_the_web_is_killed_the_page_goes_on_without_a_hole(running: Instance, dashboard: Dashboard) -> None:
+    for process in family(running.processes()["web"]["pid"]):
+        os.kill(process.pid, signal.SIGKILL)
+    killed_s = time.time()
+    wait_until(lambda: dashboard.look("live")["state"] == "retrying", 10, "line that is down")
+    wait_until(lambda: dashboard.look("live")["state"] == "live", 40, "live line again")
+    wait_until(lambda: dashboard.look("bars")[-1]["time"] > killed_s + 2, 20, "bars after the outage")
+    wait_until(lambda: dashboard.look("bars")[-3]["closed"], 10, "closed bars after the outage")
+    assert closed_alike(dashboard) > 60
+
+
+def test_an_uploaded_file_is_followed_to_its_end_and_can_be_looked_at(dashboard: Dashboard, tmp_path: Path) -> None:
+    start = datetime(2024, 1, 1, tzinfo=UTC).timestamp()
+    ticks = tmp_path / "ticks.ndjson"
+    ticks.write_text("".join(_tick("NEWUSDT", start + at / 4, 10 + at % 7) for at in range(400)))
+    dashboard.page.set_input_files("#upload-file", str(ticks))
+    wait_until(lambda: re.search(r"\bdone\b", dashboard.text("#uploads")), 30, "finished upload")
+    wait_until(lambda: dashboard.page.query_selector("#pick-symbol option[value=NEWUSDT]"), 10, "new symbol to pick")
+    dashboard.page.select_option("#pick-symbol", "NEWUSDT")
+    wait_until(lambda: len(dashboard.look("bars")) > 50, 20, "bars of the uploaded symbol")
+    assert "symbol=NEWUSDT" in dashboard.page.url
+
+
+def _tick(symbol: str, at_s: float, price: float) -> str:
+    return json.dumps({"symbol": symbol, "ts": int(at_s * 1000), "price": str(price), "size": "1.5"}) + "\n"
+
+
+def test_the_view_lives_in_the_address(dashboard: Dashboard) -> None:
+    page = dashboard.page
+    page.check("#pick-timeframe input[value='1m']", force=True)
+    wait_until(lambda: dashboard.look("bars") and "timeframe=1m" in page.url, 10, "bars of a minute")
+    assert all(bar["time"] % 60 == 0 for bar in dashboard.look("bars"))
+    page.click("#zone")
+    assert "tz=local" in page.url
+    assert page.inner_text("#zone") != "UTC"
+    page.go_back()
+    page.go_back()
+    wait_until(lambda: dashboard.look("view")["timeframe"] == "1s", 10, "first view again")
+
+
+def test_an_unknown_symbol_is_told_with_what_to_do(dashboard: Dashboard) -> None:
+    page = dashboard.page
+    page.goto(f"{dashboard.url}/?symbol=NOPEUSDT")
+    wait_until(lambda: "GEMS_SYMBOLS" in page.inner_text("#price-chart"), 10, "sentence about the symbol")
+    assert "BTCUSDT" in page.inner_text("#price-chart")
+
+
+def test_a_phone_shows_all_without_scrolling_sideways(running: Instance, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True, is_mobile=True)
+    phone = Dashboard(context.new_page(), running.url).open()
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert phone.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    phone.page.tap("#theme")
+    assert phone.page.evaluate("document.documentElement.dataset.theme") == "light"
+    context.close()
