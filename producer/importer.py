@@ -90,7 +90,8 @@ class Importer:
 
     def _work(self, task: Task, path: Path) -> FileImport:
         name, symbol = task.params.get("filename") or path.name, task.params.get("symbol") or None
-        return FileImport(self._settings, self._patient, path, name, symbol, task.task_id, self._teller(task))
+        kind = task.params.get("kind") or None
+        return FileImport(self._settings, self._patient, path, name, symbol, task.task_id, self._teller(task), kind)
 
     def _teller(self, task: Task) -> Callable[[float, Counts], None]:
         def tell(fraction: float, counts: Counts) -> None:

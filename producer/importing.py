@@ -22,6 +22,7 @@ from producer.patient import Patient, Stopped
 from producer.publisher import send
 from producer.rejects import Reject, store_rejects
 from producer.venues.archive import UNNAMED, Reader, Rows, parse_file_name
+from producer.venues.binance import source_name
 from producer.venues.formats import reader_for
 
 SEND_BATCHES = 16
@@ -52,10 +53,22 @@ class FileImport:
     """One file's way into the stream. Started over after a crash it makes the same trades, which are stored once."""
 
     def __init__(
-        self, settings: Settings, patient: Patient, path: Path, name: str, symbol: str | None, letters: str, tell: Progress
+        self,
+        settings: Settings,
+        patient: Patient,
+        path: Path,
+        name: str,
+        symbol: str | None,
+        letters: str,
+        tell: Progress,
+        kind: str | None = None,
     ) -> None:
-        """`letters` is the entry id of its dead letters; `tell` hears of the progress, 0 to 1, about every second."""
+        """`letters` is the entry id of its dead letters; `tell` hears of the progress, 0 to 1, about every second.
+
+        `kind` (`trade` or `aggTrade`) says whose ids they are where neither the rows nor the file's name do.
+        """
         self._settings, self._patient, self._path, self._name = settings, patient, path, name
+        self._kind = source_name(kind) if kind else None
         self._symbol, self._letters, self._tell = symbol, letters, tell
         self._limits, self._streams = Limits.of(settings), stream_names(settings)
         self._batcher = Batcher(settings.batch_rows, 0.0)
@@ -101,7 +114,8 @@ class FileImport:
         if first is None:
             return None
         inner, outer = parse_file_name(block.member), parse_file_name(self._name)
-        return reader_for(first, inner if inner.symbol else outer, self._symbol, self._limits)
+        told = inner if inner.symbol else outer
+        return reader_for(first, told._replace(kind=told.kind or self._kind), self._symbol, self._limits)
 
     def _take(self, rows: Rows) -> None:
         if rows.encoded:

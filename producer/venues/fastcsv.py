@@ -12,8 +12,8 @@ from common.judge import AHEAD_US, Limits
 from producer.venues.fields import MAKER_SIDES
 
 _ID = r"(0|[1-9][0-9]{0,17})"
-#: Above zero; what follows the group are the zeros that the canonical form leaves out.
-_DECIMAL = r"(?!0(?:\.0+)?,)((?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,17}[1-9])?)(?:\.0{1,18}|0{0,18})"
+#: Above zero, its fraction a group of its own; behind the groups the zeros that the canonical form leaves out.
+_DECIMAL = r"(?!0(?:\.0+)?,)((?:0|[1-9][0-9]{0,17})(\.[0-9]{0,17}[1-9])?)(?(%d)0{0,18}|(?:\.0{1,18})?)"
 _STAMP = r"([1-9][0-9]{9})([0-9]{3}(?:[0-9]{3})?)"  # seconds, and milliseconds or microseconds of them
 _MAKER = r"(True|False|true|false)"
 _ANY = r'[^,\n"]*'
@@ -23,7 +23,7 @@ class FastRows:
     """The rows of archives with columns in these places; id, price and quantity are the first three."""
 
     def __init__(self, symbol: str, width: int, stamp: int, maker: int, limits: Limits) -> None:
-        columns = [_ID, _DECIMAL, _DECIMAL, *[_ANY] * (width - 3)]
+        columns = [_ID, _DECIMAL % 3, _DECIMAL % 5, *[_ANY] * (width - 3)]
         columns[stamp], columns[maker] = _STAMP, _MAKER
         self._row = re.compile(f"^{','.join(columns)}$", re.ASCII | re.MULTILINE)
         self._symbol, self._limits = symbol, limits
@@ -35,7 +35,7 @@ class FastRows:
             return None
         seconds: dict[str, str] = {}
         oldest_us, newest_us = self._limits.oldest_us(entry_ms), entry_ms * 1000 + AHEAD_US
-        for second in {row[3] for row in found}:
+        for second in {row[5] for row in found}:
             start_us = int(second) * 1_000_000
             if start_us < oldest_us or start_us + 1_000_000 > newest_us:
                 return None  # at the border the fraction decides
@@ -44,5 +44,5 @@ class FastRows:
         return [
             f"{symbol},{trade_id},{seconds[second]}{fraction if len(fraction) == 6 else fraction + '000'}Z,"
             f"{price},{size},{sides[maker]},\n"
-            for trade_id, price, size, second, fraction, maker in found
+            for trade_id, price, _, size, _, second, fraction, maker in found
         ]

@@ -101,6 +101,13 @@ def test_ids_of_no_stated_kind_adopt_the_symbols(settings, database, redis_clien
     assert [trade.symbol for trade in streamed(redis_client, "api.trade")] == ["B"]
 
 
+def test_a_task_may_say_the_kind_of_its_ids(settings, database, redis_client, importer, tmp_path):
+    file = tmp_path / "ticks.ndjson"
+    file.write_text(f'{{"symbol":"A","ts":{MS},"price":1,"size":2,"trade_id":5}}\n')
+    create_task(database, "import", {"path": str(file), "kind": "aggTrade"})
+    until(lambda: streamed(redis_client, "binance.aggTrade"), "the trade")
+
+
 def test_what_came_before_a_cut_is_in(settings, redis_client, tmp_path):
     file = tmp_path / "BTCUSDT-aggTrades-2024.csv.gz"
     whole = b"".join(gzip.compress(archive(tmp_path, range(n, n + 1000)).read_bytes()) for n in range(0, 20_000, 1000))
