@@ -122,7 +122,7 @@ def test_down_leaves_nothing_and_a_second_start_has_the_data() -> None:
 
         began_s = time.monotonic()
         instance.up()
-        assert time.monotonic() - began_s < 30  # under 10 s where the machine has nothing else to do
+        assert time.monotonic() - began_s < 60  # under 10 s where the machine has nothing else to do
         assert instance.status()["ticks"] > 0
 
 
