@@ -5,6 +5,7 @@ become a value in three multiplications. A row of any other form than the one th
 with all its batch: the caller then reads row by row.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from common.trades import to_us
 Array = np.ndarray[Any, Any]
 _FIELDS = 7
 _PAD = 48
+_DAY = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 _STAMP_LENGTH = len("2026-11-23T07:00:00.123456Z")
 _U = np.uint64
 _ZEROS = _U(0x3030303030303030)
@@ -36,6 +38,8 @@ def read_fast(rows: bytes, count: int) -> tuple[list[str], Array, Array, Array, 
     Raises:
         Unreadable: the rows are not all canonical.
     """
+    if b"\0" in rows:
+        raise Unreadable("a NUL: behind a symbol it would look like the symbol's end")
     padded = b"0" * _PAD + rows + b"0" * _PAD
     octets = np.frombuffer(padded, dtype=np.uint8)
     words = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded, strides=(1,))
@@ -199,9 +203,9 @@ def _days_us(words: Array, octets: Array, start: Array) -> Array:
 def _midnight_us(octets: Array, at: int) -> int:
     text = octets[at : at + 11].tobytes()
     try:
-        if text[10:] != b"T":
+        if not _DAY.fullmatch(text):  # strptime and fromisoformat take other forms too
             raise ValueError(text)
-        return to_us(datetime.strptime(text[:10].decode(), "%Y-%m-%d").replace(tzinfo=UTC))
+        return to_us(datetime(int(text[:4]), int(text[5:7]), int(text[8:10]), tzinfo=UTC))
     except ValueError as exc:
         raise Unreadable("a day is not YYYY-MM-DD") from exc
 

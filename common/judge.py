@@ -74,6 +74,7 @@ def plain_decimal(field: str, text: str) -> str:
     >>> plain_decimal("price", "0043000.1200")
     '43000.12'
     """
+    given = text
     if not _DECIMAL.fullmatch(text):
         raise InvalidTrade(field, text, "must be a plain positive decimal such as 43000.12")
     if "." in text:
@@ -82,9 +83,9 @@ def plain_decimal(field: str, text: str) -> str:
         text = text.lstrip("0")
         text = "0" + text if text.startswith(".") else text
     if text in ("0", ""):
-        raise InvalidTrade(field, text, "must be above 0")
+        raise InvalidTrade(field, given, "must be above 0")
     if len(text) - ("." in text) > MAX_DIGITS:
-        raise InvalidTrade(field, text, f"must have at most {MAX_DIGITS} digits")
+        raise InvalidTrade(field, given, f"must have at most {MAX_DIGITS} digits")
     return text
 
 

@@ -77,9 +77,10 @@ def append(client: "redis.Redis | redis.client.Pipeline", stream: str, src: str,
 
 
 def to_entry(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
-    """An entry as redis-py answers it; a deleted one has no fields and so no rows."""
+    """An entry as redis-py answers it; a deleted one has no fields and so no rows. `src` is such that PostgreSQL can keep it."""
     fields = fields or {}
-    return Entry(EntryId.parse(raw_id), fields.get(b"src", b"").decode("utf-8", "replace"), fields.get(b"rows", b""))
+    src = fields.get(b"src", b"").decode("utf-8", "replace").replace("\x00", "\\x00")
+    return Entry(EntryId.parse(raw_id), src, fields.get(b"rows", b""))
 
 
 def read_range(client: redis.Redis, stream: str, after: EntryId, last: EntryId, count: int) -> list[Entry]:
