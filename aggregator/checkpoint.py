@@ -72,13 +72,13 @@ def save(
 def to_json(core: Core) -> dict[str, Any]:
     """The core's state; whole numbers beyond 64 bits become text."""
     tables = {timeframe: [_column(values) for values in bars.columns()] for timeframe, bars in core.open.items()}
-    return {"symbols": core.symbols.to_json(), "open": tables, "doubting": core.doubting}
+    return {"symbols": core.symbols.to_json(), "open": tables, "doubting": core.doubting, "has_doubted": core.has_doubted}
 
 
 def restore(core: Core, state: dict[str, Any]) -> None:
     """Give a new core the state of an old one; a timeframe that was not built before starts empty and unproved."""
     core.symbols = Symbols.from_json(state["symbols"])
-    core.doubting = state["doubting"]
+    core.doubting, core.has_doubted = state["doubting"], state["has_doubted"]
     for timeframe in core.open:
         if timeframe in state["open"]:
             core.open[timeframe] = Bars(*[_array(column) for column in state["open"][timeframe]])

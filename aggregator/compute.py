@@ -63,7 +63,7 @@ class Computer:
             view = committed_view(cursor, self._settings)
             ranges = leaf_ranges(cursor, "raw_ticks")
         view.wait_stored(self._client, WAIT_STORED_S)
-        closed_us = view.watermarks.get(symbol, 0)
+        closed_us = view.closed_us(symbol)
         stored = [day for first, end in ranges for day in _days(first, end)]
         days = [day for day in stored if first_us < (day + 1) * US_PER_DAY and day * US_PER_DAY < last_us]
         counts: Counts = {"days": len(days), "bars_changed": 0}
@@ -87,7 +87,7 @@ class Computer:
         symbol, timeframe = task.params["symbol"], task.params["timeframe"]
         window = int(task.params.get("window", STATS_WINDOW))
         with transaction(self._connection), self._connection.cursor() as cursor:
-            watermark_us = committed_view(cursor, self._settings).watermarks.get(symbol, 0)
+            watermark_us = committed_view(cursor, self._settings).closed_us(symbol)
             closed_us = watermark_us - timeframe_us(timeframe) + 1
             cursor.execute(_STATS_BARS, (symbol, timeframe, from_us(max(0, closed_us))))
             bars = cursor.fetchall()

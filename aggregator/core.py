@@ -65,6 +65,7 @@ class Core:
         self.symbols = Symbols()
         self.open: dict[str, Bars] = {timeframe: no_bars() for timeframe in timeframes}
         self.doubting = False  # while true, no bar is proved
+        self.has_doubted = False  # then a new symbol may have ticks already: its first bars are not proved
 
     def on_trades(self, columns: Columns, arrived_ms: Array, now_ms: int) -> Outcome:
         """Take the trades of some entries; `arrived_ms` is each row's entry time, `now_ms` the newest entry's."""
@@ -79,7 +80,7 @@ class Core:
 
     def doubt(self, reason: str, back_us: int) -> list[Mark]:
         """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks."""
-        self.doubting = True
+        self.doubting = self.has_doubted = True
         symbols = self.symbols
         return [
             Mark(name, int(max(0, symbols.watermark_us[code] - back_us)), int(symbols.max_event_us[code]), reason)
@@ -145,6 +146,8 @@ class Core:
         if len(fresh):
             first = dict(zip(codes.tolist(), event_us[segments].tolist(), strict=True))
             symbols.first_us[fresh] = [first[code] for code in fresh.tolist()]
+            if self.has_doubted:
+                symbols.unproven_us[fresh] = symbols.first_us[fresh] + 1
         newest, arrived = np.maximum.reduceat(event_us, segments), np.maximum.reduceat(arrived_ms, segments)
         newer = newest > symbols.max_event_us[codes]
         symbols.max_event_us[codes[newer]] = newest[newer]

@@ -80,7 +80,7 @@ class Rebuilder:
         plan, self._plan = self._plan, None
         settled: list[Settled] = []
         for span, marks in plan.due:
-            closed_us = plan.view.watermarks.get(span.symbol, 0)
+            closed_us = plan.view.closed_us(span.symbol)
             kept = kept_span(self._settings, span)
             settled += rebuild(self._connection, self._leaves, kept, self._settings.timeframes, closed_us, marks)
         return settled
@@ -90,7 +90,7 @@ class Rebuilder:
             cursor.execute(_MARKS, (MANY,))
             marks = [_mark(*row) for row in cursor.fetchall()]
             view = committed_view(cursor, self._settings)
-        due = due_spans([mark for mark in marks if mark.due_us <= view.watermarks.get(mark.symbol, 0)])
+        due = due_spans([mark for mark in marks if mark.due_us <= view.closed_us(mark.symbol)])
         if not due:
             return None
         entries: dict[str, EntryId] = {}

@@ -23,7 +23,7 @@ from common.judge import Limits
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
-from common.streams import TRANSIENT, Entry, connect_redis, server_identity, stream_names
+from common.streams import START, TRANSIENT, Entry, connect_redis, server_identity, stream_names
 
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 #: A turn takes at least this long: at middling rates it gathers entries, at no cost that a person sees.
@@ -33,6 +33,8 @@ BLOCK_MS = 100
 CHUNK_ROWS = 50_000
 #: How long the position may stay uncommitted while no bar closes.
 COMMIT_S = 1.0
+#: How often the stream is looked at for having been changed behind our back.
+LOOK_S = 1.0
 #: How far back bars are rebuilt when entries may have been lost.
 DOUBT_US = 120_000_000
 _LOCK = 0x6765_6D73_0100
@@ -95,7 +97,7 @@ class Service:
         self._store = BarsStore(settings, connection, shard, self._core)
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard])
-        self._next_commit_s = 0.0
+        self._next_commit_s = self._next_look_s = 0.0
         self._facts = {"trades": 0, "repeated": 0, "late": 0, "bars": 0}
 
     def run(self) -> None:
@@ -118,7 +120,7 @@ class Service:
         self._store.load_pairs()
         if found.state is None:
             self._doubt_unless_whole()
-        elif not self._tail.holds_position():
+        elif not (self._tail.is_whole() if self._tail.position == START else self._tail.holds_position()):
             self._doubt("the stream no longer holds the last entry read", from_start=True)
         elif run_id != found.run_id:
             self._doubt("Redis was restarted", from_start=False)
@@ -131,12 +133,19 @@ class Service:
             self._doubt("there is no checkpoint", from_start=True)
 
     def _doubt(self, reason: str, from_start: bool) -> None:
+        """Something may have been missed: prove nothing until all there is was read, and mark what the bars may lack."""
         log.warning("%s: bars of this time will be rebuilt from the ticks", reason)
+        if self._store.writers_are_ahead():
+            marked = self._store.mark_differing_days()
+            log.warning("the writers have stored what the stream no longer holds; %d days are looked at again", marked)
         self._tail.catch_up_from(from_start)
-        outcome = Outcome(marks=self._core.doubt(reason, DOUBT_US))
-        self._commit(outcome)
+        self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US)))
 
     def _turn(self) -> None:
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_S
+            if not self._tail.holds_position():
+                self._doubt("the stream was emptied or changed", from_start=True)
         entries = self._tail.read(BLOCK_MS, CHUNK_ROWS)
         if entries:
             outcome = self._take(entries)

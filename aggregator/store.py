@@ -1,6 +1,7 @@
 """The aggregator's one transaction: marks, holes, bars, pair rows, alerts and the checkpoint, together or not at all."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -13,6 +14,7 @@ from aggregator.intervals import Hole
 from aggregator.pairstage import PairStage
 from common.database import transaction
 from common.events import Event
+from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.streams import EntryId, stream_names
 
@@ -23,6 +25,23 @@ INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq
 SELECT symbol, (extract(epoch FROM min(timestamp)) * 1000000)::bigint, (extract(epoch FROM max(timestamp)) * 1000000)::bigint,
     %s, 0, 0, 'stored before the first checkpoint'
 FROM raw_ticks GROUP BY symbol, (timestamp AT TIME ZONE 'UTC')::date
+"""
+_WRITERS_AHEAD = """
+SELECT EXISTS (SELECT 1 FROM writer_positions w, checkpoints c WHERE w.stream = %s AND c.shard = %s
+    AND (w.position_ms, w.position_seq) > (c.position_ms, c.position_seq))
+"""
+#: Days on which a symbol has another number of ticks than its bars say.
+_MARK_DIFFERING = """
+WITH ticks AS (
+    SELECT symbol, count(*) AS n, min(timestamp) AS first, max(timestamp) AS last FROM raw_ticks
+    WHERE timestamp >= %(first)s AND timestamp < %(end)s GROUP BY symbol),
+bars AS (
+    SELECT symbol, sum(tick_count) AS n FROM processed_bars
+    WHERE timeframe = %(timeframe)s AND timestamp >= %(first)s AND timestamp < %(end)s GROUP BY symbol)
+INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
+SELECT symbol, (extract(epoch FROM first) * 1000000)::bigint, (extract(epoch FROM last) * 1000000)::bigint,
+    %(stream)s, 0, 0, 'other counts than the ticks', true
+FROM ticks LEFT JOIN bars USING (symbol) WHERE ticks.n IS DISTINCT FROM bars.n
 """
 _RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol"
 
@@ -55,6 +74,27 @@ class BarsStore:
         with transaction(self._connection), self._connection.cursor() as cursor:
             cursor.execute(_MARK_STORED, (self._stream,))
             return cursor.rowcount
+
+    def writers_are_ahead(self) -> bool:
+        """True if a writer has stored entries after our position: only then can ticks be missing from bars for good."""
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            cursor.execute(_WRITERS_AHEAD, (self._stream, self._shard))
+            row = cursor.fetchone()
+        return bool(row and row[0])
+
+    def mark_differing_days(self) -> int:
+        """Mark the days, newest first, on which a symbol's bars do not add up to its ticks; answers how many."""
+        marked = 0
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            ranges = leaf_ranges(cursor, "raw_ticks")
+        days = [first + timedelta(days=offset) for first, end in ranges for offset in range((end - first).days)]
+        for day in sorted(days, reverse=True):
+            with transaction(self._connection), self._connection.cursor() as cursor:
+                bounds = {"first": f"{day}T00:00:00Z", "end": f"{day + timedelta(days=1)}T00:00:00Z"}
+                timeframe = self._settings.timeframes[0]
+                cursor.execute(_MARK_DIFFERING, {**bounds, "timeframe": timeframe, "stream": self._stream})
+                marked += cursor.rowcount
+        return marked
 
     def commit(self, outcome: Outcome, position: EntryId) -> tuple[list[Event], int]:
         """Write an outcome and the position after it; answers the events to publish and how many bars are new.

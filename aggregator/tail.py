@@ -42,9 +42,12 @@ class Tail:
         return None if unread else seconds * 1000 + micros // 1000
 
     def holds_position(self) -> bool:
-        """True if the stream still has the entry at the position: trimming keeps it, so else the stream was changed."""
+        """True if the stream still has the entry at the position: trimming keeps it, so else the stream was changed.
+
+        Before the first entry read there is nothing to miss.
+        """
         if self.position == START:
-            return self.is_whole()
+            return True
         at = str(self.position)
         return bool(self._client.xrange(self.stream, at, at, count=1))
 

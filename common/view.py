@@ -20,6 +20,14 @@ class View(NamedTuple):
     positions: dict[str, EntryId]
     watermarks: dict[str, int]
 
+    def closed_us(self, symbol: str) -> int:
+        """Every bar of the symbol that ends at or before this stamp is closed.
+
+        Of a symbol that no aggregator has seen a trade of, though ticks of it may be stored (the stream lost their entries),
+        nobody holds an open bar: the stream's own time counts.
+        """
+        return self.watermarks.get(symbol, min((at.ms for at in self.positions.values()), default=0) * 1000)
+
     def reaching(self, entries: Mapping[str, EntryId]) -> "View":
         """The same, that also counts as stored only once these entries are."""
         positions = {stream: max(at, entries.get(stream, START)) for stream, at in self.positions.items()}

@@ -48,7 +48,8 @@ LIMIT 20
 MARKS = "TABLE dirty_ranges LIMIT 5"
 DUE_MARKS = """
 SELECT count(*) FROM dirty_ranges d WHERE due_us <= coalesce(
-    (SELECT max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = d.symbol), 0)
+    (SELECT max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = d.symbol),
+    (SELECT min(position_ms) * 1000 FROM checkpoints), 0)
 """
 
 

@@ -1,0 +1,127 @@
+"""Redis forgets: what it had acknowledged is gone, or it is another Redis. The bars stay what the stored ticks say."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from common.database import connect_database
+from common.settings import Settings
+from common.streams import connect_redis
+from common.trades import Trade
+from ops.embedded import PrivateServers
+from ops.migrate import migrate
+from tests.pipeline import Pipeline, a_pipeline
+from tests.processes.test_pipeline import ALL, now_us, walk
+from tests.servers import private_servers
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[PrivateServers]:
+    with private_servers() as started:
+        yield started
+
+
+@pytest.fixture
+def pipeline(servers: PrivateServers, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    name = f"loss_{abs(hash(request.node.name)) % 10**8}"
+    migrate(servers.postgres_url(name))
+    settings = Settings.from_env(
+        {}, database_url=servers.postgres_url(name), redis_url=servers.redis_url(), data_dir=tmp_path, lateness_ms=200
+    )
+    client, database = connect_redis(settings), connect_database(settings)
+    client.flushall()
+    with a_pipeline(settings, client, database, *ALL) as running:
+        yield running
+    database.close()
+
+
+def trades() -> list[Trade]:
+    return walk(3, 30_000, now_us() - 300_000_000, 9_000)
+
+
+def send_until_it_lives(pipeline: Pipeline, some: list[Trade]) -> None:
+    """As a producer that tries again; only what Redis lost after its answer is not sent again."""
+    until_s = time.monotonic() + 30
+    while True:
+        try:
+            return pipeline.send(some)
+        except (redis.ConnectionError, redis.BusyLoadingError):
+            assert time.monotonic() < until_s
+            time.sleep(0.1)
+
+
+def check_law_3(pipeline: Pipeline, last: Trade) -> None:
+    pipeline.wait(
+        lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks WHERE symbol = %s AND trade_id = %s", last.symbol, last.trade_id),
+        60, "last trade stored",
+    )  # fmt: skip
+    pipeline.settle()
+    assert pipeline.differences() == []
+
+
+def test_a_flushed_redis_leaves_bars_that_equal_the_ticks(pipeline: Pipeline) -> None:
+    made = trades()
+    pipeline.send(made[:10_000])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 2_000, 30, "ticks")
+    pipeline.client.flushall()
+    pipeline.send(made[10_000:])
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") >= 20_000
+
+
+def test_ticks_that_the_stream_forgot_before_the_aggregator_read_them_are_in_the_bars(pipeline: Pipeline) -> None:
+    made = trades()
+    pipeline.send(made[:10_000])
+    pipeline.settle()
+    pipeline.kill("aggregator_0")
+    pipeline.send(made[10_000:20_000])
+    pipeline.send([made[0]._replace(symbol="OLD", event_us=made[0].event_us - 40 * 86_400_000_000)])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 20_001, 30, "stored ticks")
+    pipeline.client.flushall()
+    pipeline.send(made[20_000:])
+    pipeline.start("aggregator_0")
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_001
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 200_000])
+def test_a_torn_append_only_file_costs_no_bar(pipeline: Pipeline, servers: PrivateServers, cut_bytes: int) -> None:
+    made = trades()
+    pipeline.send(made[:15_000])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 10_000, 30, "ticks")
+    servers.kill("redis")
+    newest = max((servers.data_dir / "redis").rglob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+    with newest.open("rb+") as file:
+        file.truncate(max(0, newest.stat().st_size - cut_bytes))
+    servers.start("redis")
+    send_until_it_lives(pipeline, made[15_000:])
+    check_law_3(pipeline, made[-1])
+
+
+def test_a_redis_started_on_an_older_copy_costs_no_bar(pipeline: Pipeline, servers: PrivateServers) -> None:
+    made = trades()
+    pipeline.send(made[:8_000])
+    pipeline.settle()
+    servers.kill("redis")
+    folder, copy = servers.data_dir / "redis", servers.data_dir / "redis-copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.sock", "lock"))
+    servers.start("redis")
+    send_until_it_lives(pipeline, made[8_000:16_000])
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 16_000, 60, "stored ticks")
+    servers.kill("redis")
+    for path in copy.rglob("*.aof*"):
+        target = folder / path.relative_to(copy)
+        target.write_bytes(path.read_bytes())
+    for path in [path for path in folder.rglob("*.aof*") if not (copy / path.relative_to(folder)).exists()]:
+        path.unlink()
+    servers.start("redis")
+    send_until_it_lives(pipeline, made[16_000:])
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_000
