@@ -17,6 +17,7 @@ from aggregator.pairs import pair_statistics
 from aggregator.symbols import Symbols
 from common.codec import iso_us
 from common.settings import Settings, pair_legs
+from common.streams import shard_of
 from common.timeframes import timeframe_us
 from common.trades import from_us, to_us
 
@@ -45,6 +46,9 @@ WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = 'ols
 _LAST_BARS = """
 SELECT timestamp, close, status FROM processed_bars WHERE symbol = %s AND timeframe = %s AND timestamp > %s AND timestamp < %s
 ORDER BY timestamp
+"""
+_COMMITTED_WATERMARKS = """
+SELECT key, max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = ANY(%s) GROUP BY key
 """
 
 
@@ -80,10 +84,10 @@ class PairSeries:
 
 
 class PairStage:
-    """All pairs of a shard, at all timeframes."""
+    """All pairs whose y is of a shard, at all timeframes. An x of another shard comes from what that shard has committed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, shard: int) -> None:
+        self._settings, self._shard = settings, shard
         self._series: list[PairSeries] = []
         self._by_symbol: dict[tuple[str, str], list[tuple[PairSeries, str]]] = {}
 
@@ -92,9 +96,10 @@ class PairStage:
         self._series, self._by_symbol = [], {}
         for pair in self._settings.pairs:
             legs = pair_legs(pair, self._settings.symbols)
-            for timeframe in self._settings.timeframes if legs else ():
-                assert legs is not None
-                self._load_series(cursor, PairKey(pair, timeframe, self._settings.window), legs, watermarks)
+            if legs and self._is_ours(legs[0]):
+                known = {**watermarks, **self._foreign_watermarks(cursor, legs)}
+                for timeframe in self._settings.timeframes:
+                    self._load_series(cursor, PairKey(pair, timeframe, self._settings.window), legs, known)
 
     def step(self, cursor: Cursor, closed: Mapping[str, Closed], symbols: Symbols) -> list[dict[str, Any]]:
         """Take the bars that have closed, write the rows they complete; answers the rows as live events tell them."""
@@ -104,7 +109,27 @@ class PairStage:
             for leg, symbol in zip((series.legs.y, series.legs.x), series.symbols, strict=True):
                 code = symbols.codes.get(symbol)
                 leg.closed_us = max(leg.closed_us, int(symbols.watermark_us[code])) if code is not None else leg.closed_us
+            self._read_foreign_leg(cursor, series)
         return [event for series in self._series for event in self._write(cursor, series)]
+
+    def _is_ours(self, symbol: str) -> bool:
+        return shard_of(symbol, self._settings.shards) == self._shard
+
+    def _foreign_watermarks(self, cursor: Cursor, symbols: tuple[str, str]) -> dict[str, int]:
+        foreign = [symbol for symbol in symbols if not self._is_ours(symbol)]
+        if foreign:
+            cursor.execute(_COMMITTED_WATERMARKS, (foreign,))
+        return dict(cursor.fetchall()) if foreign else {}
+
+    def _read_foreign_leg(self, cursor: Cursor, series: PairSeries) -> None:
+        """The bars that another shard has closed since: its watermark first, so that all bars up to it are there."""
+        x, leg = series.symbols[1], series.legs.x
+        closed_us = self._foreign_watermarks(cursor, series.symbols).get(x, -1)
+        if closed_us > leg.closed_us:
+            since_us = leg.closed_us - timeframe_us(series.key.timeframe)
+            for bar in _bars(cursor, x, series.key.timeframe, since_us, closed_us):
+                leg.add(bar)
+            leg.closed_us = closed_us
 
     def _give(self, timeframe: str, closed: Closed, symbols: Symbols) -> None:
         bars = closed.bars

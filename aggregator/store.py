@@ -52,7 +52,7 @@ class BarsStore:
     def __init__(self, settings: Settings, connection: Connection, shard: int, core: Core) -> None:
         self._settings, self._connection, self._shard, self._core = settings, connection, shard, core
         self._stream = stream_names(settings)[shard]
-        self._pairs = PairStage(settings)
+        self._pairs = PairStage(settings, shard)
         self._leaves = barstore.BarLeaves()
         self._token = 0
         self.run_id = ""

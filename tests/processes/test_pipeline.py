@@ -7,6 +7,8 @@ import pytest
 
 from common.codec import encode_rows
 from common.partitions import ensure_tick_leaves
+from common.streams import shard_of
+from common.tasks import create_task
 from common.trades import Trade, from_us
 from tests.pipeline import Pipeline, a_pipeline
 
@@ -188,3 +190,23 @@ def test_a_rebuild_waits_for_the_writers(pipeline):
     revised = {row[0] for row in pipeline.rows("SELECT timestamp FROM bar_revisions")}
     of_the_late_trade = [from_us(late.event_us - late.event_us % length) for length in (1_000_000, 60_000_000, 300_000_000)]
     assert {of_the_late_trade[0]} <= revised <= set(of_the_late_trade)
+
+
+def test_three_shards_give_the_same_bars_and_pairs_across_them(settings, redis_client, database):
+    symbols = tuple(f"SYM{n}" for n in range(4))
+    pairs = ("SYM0_SYM1", "SYM1_SYM2", "SYM3_SYM0")
+    several = settings.model_copy(update={"shards": 3, "symbols": symbols, "pairs": pairs, "window": 10})
+    assert len({shard_of(symbol, 3) for symbol in symbols}) > 1
+    names = ("writer_0", "writer_1", "aggregator_0", "aggregator_1", "aggregator_2", "tasks")
+    with a_pipeline(several, redis_client, database, *names) as pipeline:
+        trades = walk(4, 30_000, now_us() - 200_000_000, 6_000)
+        for at in range(0, len(trades), 10_000):
+            pipeline.send(trades[at : at + 10_000])
+        check(pipeline, trades, len(trades))
+        rows = "SELECT count(*) FROM spread_analytics WHERE timeframe = '1s' AND z_score IS NOT NULL"
+        pipeline.wait(lambda: pipeline.scalar(rows) > 3 * 150, 30, "pair rows across shards")
+        for pair in pairs:
+            legs = dict(zip(("symbol1", "symbol2"), pair.split("_"), strict=True))
+            task_id = create_task(database, "spread", {**legs, "timeframe": "1s", "window": 10})
+            pipeline.wait(lambda: pipeline.scalar("SELECT state FROM tasks WHERE task_id = %s", task_id) == "done", 30, "task")  # noqa: B023
+            assert pipeline.scalar("SELECT counts->>'changed' FROM tasks WHERE task_id = %s", task_id) == "0"
