@@ -89,9 +89,9 @@ def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryI
         facts.update(lag_entries=writers["lag"], pending=writers["pending"])
         delivered = EntryId.parse(writers["last-delivered-id"])
         facts["writers_lag_s"] = _waited_s(client, name, delivered, newest, now_ms)
-        if writers["pending"]:
-            oldest = EntryId.parse(client.xpending(name, GROUP)["min"])
-            facts["writers_lag_s"] = max(facts["writers_lag_s"], round((now_ms - oldest.ms) / 1000, 3))
+        oldest = client.xpending(name, GROUP)["min"] if writers["pending"] else None
+        if oldest:  # else what was pending a moment ago is acknowledged by now
+            facts["writers_lag_s"] = max(facts["writers_lag_s"], round((now_ms - EntryId.parse(oldest).ms) / 1000, 3))
     return facts
 
 
