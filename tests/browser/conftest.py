@@ -39,7 +39,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def running(browser: Browser) -> Iterator[Instance]:
     """One instance for all; it has some minutes of history when the first test begins."""
-    with an_instance(GEMS_WINDOW=str(WINDOW), GEMS_HISTORY="3m", GEMS_SIM_RATE="60") as instance:
+    pairs = "BTCUSDT_ETHUSDT,BTCUSDT_SOLUSDT"
+    with an_instance(GEMS_WINDOW=str(WINDOW), GEMS_HISTORY="3m", GEMS_SIM_RATE="60", GEMS_PAIRS=pairs) as instance:
         instance.up()
         yield instance
 

@@ -5,12 +5,14 @@ import os
 import re
 import signal
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from common.events import Event, publish
+from common.streams import connect_redis
 from tests.browser.conftest import WINDOW
 from tests.browser.looking import Dashboard
 from tests.processes.house import Instance, family, wait_until
@@ -76,6 +78,37 @@ def test_the_page_asks_no_other_host_and_has_no_fault(dashboard: Dashboard) -> N
         dashboard.url.removeprefix("http://")
     }
     assert not dashboard.faults
+
+
+def test_all_pairs_are_listed_and_a_click_looks_at_one(dashboard: Dashboard) -> None:
+    wait_until(lambda: re.search(r"BTCUSDT/SOLUSDT\s+-?\d", dashboard.text("#scanner")), 10, "numbers of the second pair")
+    dashboard.page.click("#scanner >> text=BTCUSDT/SOLUSDT")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 60, 10, "rows of the second pair")
+    assert dashboard.text("#pair-title") == "BTCUSDT on SOLUSDT"
+    assert "pair=BTCUSDT_SOLUSDT" in dashboard.page.url
+
+
+def test_a_flood_of_updates_does_not_freeze_the_page(running: Instance, dashboard: Dashboard) -> None:
+    """A hundred updates a second of the open bar: the page goes on drawing frames, and ends at the last one."""
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
+    with connect_redis(running.house.settings()) as client:
+        dashboard.page.evaluate(_COUNT_FRAMES)
+        for at in range(300):
+            publish(client, [Event("bar.open", _open_bar(start, at))])
+            time.sleep(0.01)  # the rate that is meant, not a wait
+    wait_until(lambda: any(bar["tick_count"] == 300 for bar in dashboard.look("bars")[-1:]), 5, "last update")
+    assert dashboard.page.evaluate("window.frames_seen") > 30
+    dashboard.page.reload()
+
+
+_COUNT_FRAMES = """window.frames_seen = 0; (function count() { window.frames_seen += 1; requestAnimationFrame(count); })()"""
+
+
+def _open_bar(start: datetime, at: int) -> dict[str, object]:
+    prices = {"open": 43000.0, "high": 43001.0, "low": 42999.0, "close": 43000 + at / 300}
+    stamp = start.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    names = {"symbol": "BTCUSDT", "timeframe": "1s", "timestamp": stamp}
+    return {**names, **prices, "volume": 1.0, "tick_count": at + 1, "closed": False}
 
 
 def test_an_alert_made_by_hand_is_told_listed_and_deleted(dashboard: Dashboard) -> None:

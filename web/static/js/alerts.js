@@ -71,6 +71,7 @@ export class Alerts {
       this.failures = 0;
     } catch (failure) {
       this.failures = (this.failures ?? 0) + 1;
+      if (!this.all.length) $("alert-list").replaceChildren(el("li", { className: "none" }, `The alerts can not be read: ${failure.message}`));
       setTimeout(this.load, Math.min(15000, 1000 * 2 ** this.failures));
       return;
     }

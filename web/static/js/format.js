@@ -49,6 +49,14 @@ export function age(seconds) {
   return `${Math.floor(seconds / 86400)} days`;
 }
 
+/** Coarser, for sentences: 12.3 -> "over 10 s", 75 -> "over 1 min". */
+export function over(seconds) {
+  if (seconds < 10) return `over ${Math.floor(seconds)} s`;
+  if (seconds < 60) return `over ${Math.floor(seconds / 10) * 10} s`;
+  if (seconds < 3600) return `over ${Math.floor(seconds / 60)} min`;
+  return seconds < 172800 ? `over ${Math.floor(seconds / 3600)} h` : `over ${Math.floor(seconds / 86400)} days`;
+}
+
 export function bytes(count) {
   if (count < 1e6) return `${Math.max(1, Math.round(count / 1e3))} kB`;
   return count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;

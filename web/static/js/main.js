@@ -13,6 +13,7 @@ import { showNumbers } from "./numbers.js";
 import { PairChart, toPairRow } from "./pair.js";
 import { PriceChart, toBar } from "./price.js";
 import { Rows } from "./rows.js";
+import { SCANNED, Scanner } from "./scanner.js";
 import { setUpUpload } from "./upload.js";
 import { CONFIG, legsOf, lengthS, pairChoices, readView, writeView } from "./view.js";
 
@@ -54,9 +55,11 @@ const alerts = new Alerts({
   subjects: (names) => { alertSubjects = names; listen({ goOn: true }); },
   clock: () => clock,
 });
+const scanner = new Scanner((pair) => show({ ...view, pair }));
 const pairAgain = settled(() => pairLoader.reload(), 1500);
 const numbers = eachFrame(() => {
   showNumbers(pairRows, clock);
+  scanner.draw(view.pair);
   const bar = bars.last;
   document.title = bar ? `${number(bar.close, priceChart.digits)} ${view.symbol} · GEMS` : "GEMS";
 });
@@ -79,12 +82,14 @@ function hearBar(kind, body) {
   if (body.timeframe !== view.timeframe) return;
   if (kind === "bar.revised" && legsOf(view.pair, symbols)?.includes(body.symbol)) pairAgain();
   if (body.symbol !== view.symbol) return;
+  if (bars.detached) priceChart.tick(body);
   bars.put(toBar(body));
   barLoader.refresh();
   numbers();
 }
 
 function hearPair(kind, body) {
+  scanner.hear(body);
   if (body.symbol_pair !== view.pair || body.timeframe !== view.timeframe || body.window !== view.window) return;
   if (kind === "spread.revised" && body.spread === undefined) { pairAgain(); return; }
   pairRows.put(toPairRow(body));
@@ -94,7 +99,7 @@ function hearPair(kind, body) {
 
 /** One stream a page (browsers keep six connections to a host): what is in view, and whatever alerts are about. */
 function listen({ goOn }) {
-  const about = new Set([view.symbol, view.pair, ...(legsOf(view.pair, symbols) ?? []), ...alertSubjects].filter(Boolean));
+  const about = new Set([view.symbol, view.pair, ...(legsOf(view.pair, symbols) ?? []), ...alertSubjects, ...SCANNED].filter(Boolean));
   const query = new URLSearchParams({ topics: "bars,spread,alerts,health", timeframe: view.timeframe, symbols: [...about].sort().join(",") }).toString();
   if (query !== live.query) live.listen(query, { goOn });
 }
@@ -152,6 +157,7 @@ function show(next) {
   if (differs("zone")) setZone();
   if (differs("symbol", "timeframe")) showBars();
   if (differs("pair", "timeframe", "window")) showPair();
+  if (differs("timeframe")) scanner.load(view.timeframe);
   if (differs("symbol", "pair", "timeframe")) listen({ goOn: false });
   alerts.fill();
 }
@@ -248,8 +254,9 @@ showBars();
 showPair();
 listen({ goOn: false });
 learnSymbols();
+scanner.load(view.timeframe);
 setInterval(learnSymbols, 60000);
-setInterval(() => { if (!document.hidden && legsOf(view.pair, symbols)) pairLoader.renew(RENEW_TESTS_BARS)?.then(numbers); }, RENEW_TESTS_MS);
+setInterval(() => { if (!document.hidden && legsOf(view.pair, symbols)) { pairLoader.renew(RENEW_TESTS_BARS)?.then(numbers); scanner.load(view.timeframe); } }, RENEW_TESTS_MS);
 
 /** What is drawn, for tests and for the curious: copies, nothing can be changed by them. */
 window.gems = Object.freeze({

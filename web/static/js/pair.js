@@ -41,7 +41,7 @@ export class PairChart extends RowsChart {
     this.addZ();
     this.hedge = this.line("hedge_ratio", {}, 2);
     this.correlation = this.line("correlation", {}, 3);
-    this.second = this.line("symbol2_price", {}, 4);
+    this.second = this.line("symbol2_price", { baseLineVisible: false }, 4);
     this.first = this.line("symbol1_price", {}, 4);
     this.first.priceScale().applyOptions({ mode: IN_PERCENT });
     this.chart.panes().forEach((pane, at) => pane.setStretchFactor(HEIGHTS[at]));
@@ -84,7 +84,7 @@ export class PairChart extends RowsChart {
       ? { color: faded(down, 0.75), axisLabelColor: down, axisLabelTextColor: this.paint.panel } : { color: faded(muted, 0.6) }));
     this.correlation.applyOptions({ color: two });
     this.hedge.applyOptions({ color: one });
-    this.first.applyOptions({ color: one });
+    this.first.applyOptions({ color: one, baseLineColor: faded(muted, 0.5), baseLineStyle: 3 });
     this.second.applyOptions({ color: two });
   }
 

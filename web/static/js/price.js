@@ -64,10 +64,16 @@ export class PriceChart extends RowsChart {
   drawn() {
     const bar = this.rows.last;
     if (!bar || this.rows.detached) return;
-    const before = this.rows.all.at(-2)?.close ?? bar.open;
-    say($("last"), number(bar.close, this.digits));
-    $("last").className = `last ${bar.close > before ? "up" : bar.close < before ? "down" : ""}`;
+    this.tick(bar);
     this.change(bar);
+  }
+
+  /** The last price, which goes on while history is looked at. */
+  tick(bar) {
+    const before = this.rows.detached ? bar.open : this.rows.all.at(-2)?.close ?? bar.open;
+    say($("last"), number(bar.close, this.digits));
+    const kind = `last ${bar.close > before ? "up" : bar.close < before ? "down" : ""}`;
+    if ($("last").className !== kind) $("last").className = kind;
   }
 
   /** Against the oldest close in view: what the eye compares too. */
