@@ -1,4 +1,4 @@
-"""`python -m ops.settings_page`: writes docs/settings.md from the settings themselves, so that the page can not tell otherwise."""
+"""`python -m ops.settings_page`: writes docs/settings.md from the settings themselves: the page can not tell otherwise."""
 
 from pathlib import Path
 from typing import Any, get_args
