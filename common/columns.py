@@ -66,7 +66,7 @@ def read_entries(entries: Sequence[Entry], limits: Limits) -> Batch:
     """Judge the rows of these entries, each by its own entry's time."""
     rows = b"".join([entry.rows for entry in entries])
     counts = [entry.rows.count(b"\n") for entry in entries]
-    if sum(counts) >= FEW_ROWS and all([entry.rows.endswith(b"\n") for entry in entries if entry.rows]):
+    if sum(counts) >= FEW_ROWS and all(entry.rows.endswith(b"\n") for entry in entries if entry.rows):
         try:
             columns = read_fast_columns(rows, counts)
             if fast_verdict(columns, entries, limits):

@@ -6,7 +6,9 @@ from typing import Any
 import redis
 
 from common.log import get_logger
-from common.streams import GROUP, START, Entry, EntryId, last_delivered, to_entry
+from common.streams import GROUP, START, Entry, EntryId, last_delivered, read_range, to_entry
+
+_PAGE = 100
 
 log = get_logger(__name__)
 
@@ -56,19 +58,28 @@ class WritersGroup:
     def go_back_if_ahead(self, stream: str, committed: dict[str, EntryId]) -> None:
         """Read again what the group calls done and PostgreSQL does not have: it was restored from a backup.
 
-        `committed` is the last entry each worker has in PostgreSQL. In normal work the first entry after the largest of them is
-        pending with somebody, or new.
+        `committed` is the last entry each worker has in PostgreSQL. In normal work every entry after the largest of them is
+        pending with somebody, or new: one that is acknowledged was committed by nobody we know of.
         """
         delivered = last_delivered(self._client, stream)
         newest = max(committed.values(), default=START)
         if delivered is None or delivered <= newest:
             return
-        after: Any = self._client.xrange(stream, min=f"({newest}", max=str(delivered), count=1)
-        if not after or self._client.xpending_range(stream, GROUP, after[0][0], after[0][0], 1):
+        if not self._some_acknowledged(stream, newest, delivered):
             return
         back_to = min(committed.values(), default=START)
         self._client.xgroup_setid(stream, GROUP, str(back_to))
         log.warning("PostgreSQL is behind the group on %s; reading again from %s", stream, back_to)
+
+    def _some_acknowledged(self, stream: str, after: EntryId, last: EntryId) -> bool:
+        """True if an entry in `(after, last]` is pending with nobody."""
+        while entries := read_range(self._client, stream, after, last, _PAGE):
+            first, after = entries[0].id, entries[-1].id
+            found: Any = self._client.xpending_range(stream, GROUP, str(first), str(after), _PAGE)
+            pending = {EntryId.parse(each["message_id"]) for each in found}
+            if any(entry.id not in pending for entry in entries):
+                return True
+        return False
 
 
 def _by_stream(found: Any) -> Iterator[tuple[str, list[Entry]]]:

@@ -10,7 +10,7 @@ from common.database import transaction
 from common.log import get_logger
 from common.partitions import MONTHLY_TABLES, drop_leaves_before, ensure_month_leaves, ensure_tick_leaves
 from common.settings import Settings
-from common.streams import EntryId, connect_redis, stream_names, writers_position
+from common.streams import START, EntryId, connect_redis, stream_names, writers_position
 from consumer.missed import mark_what_bars_missed
 
 TRIM_EVERY_S = 1.0
@@ -28,6 +28,7 @@ class Housekeeping:
         self._settings = settings
         self._client = client or connect_redis(settings)
         self._due_s: dict[str, float] = {}
+        self._marked: dict[str, EntryId] = {}  # up to here, what bars missed is marked
 
     def do_what_is_due(self, connection: Connection) -> None:
         """Trim each second, look after the leaves every ten minutes."""
@@ -64,7 +65,9 @@ class Housekeeping:
         if used_mb <= self._settings.stream_high_mb:
             return bars
         log.warning("Redis holds %d MB: trimming %s to what is stored; the bars of the rest will be rebuilt", used_mb, stream)
-        mark_what_bars_missed(self._settings, self._client, connection, stream, bars, ticks)
+        after = max(bars or START, self._marked.get(stream, START))
+        mark_what_bars_missed(self._settings, self._client, connection, stream, after, ticks)
+        self._marked[stream] = ticks
         return ticks
 
     def _trim_to(self, stream: str, position: EntryId) -> None:

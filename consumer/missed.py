@@ -9,19 +9,19 @@ from common.columns import Columns, read_entries
 from common.database import transaction
 from common.judge import Limits
 from common.settings import Settings
-from common.streams import START, EntryId, read_range
+from common.streams import EntryId, read_range
 from common.trades import US_PER_DAY
 
 _MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
 VALUES %s"""
-_CHUNK = 1_000
+_CHUNK = 200
 
 
 def mark_what_bars_missed(
-    settings: Settings, client: redis.Redis, connection: Connection, stream: str, bars: EntryId | None, ticks: EntryId
+    settings: Settings, client: redis.Redis, connection: Connection, stream: str, after: EntryId, ticks: EntryId
 ) -> None:
-    """Mark the days and stamps of every entry in `(bars, ticks]`."""
-    after, limits = bars or START, Limits.of(settings)
+    """Mark the days and stamps of every entry in `(after, ticks]`."""
+    limits = Limits.of(settings)
     ranges: dict[tuple[str, int], tuple[int, int]] = {}
     while entries := read_range(client, stream, after, ticks, _CHUNK):
         widen(ranges, read_entries(entries, limits).columns)

@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
 
 from common.codec import COLUMNS, decode_row
@@ -64,10 +65,15 @@ def _try_span(cursor: Cursor, rows: list[bytes]) -> str | None:
         cursor.execute("ROLLBACK TO SAVEPOINT probe")
         return None
     except psycopg2.Error as exc:
-        if not blames_a_row(exc):
+        if not blames_a_row(exc) or lacks_a_leaf(exc):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT span")
         return (exc.pgerror or str(exc)).splitlines()[0]
+
+
+def lacks_a_leaf(exc: psycopg2.Error) -> bool:
+    """True if no leaf takes the row: one is missing, the row is not to blame."""
+    return isinstance(exc, errors.CheckViolation) and exc.diag.constraint_name is None
 
 
 def _name_row(batch: Batch, at: int, text: str, reason: str) -> Refused:

@@ -22,7 +22,7 @@ from common.database import blames_a_row, transaction
 from common.partitions import ensure_tick_leaves, summarize_tick_leaf
 from common.streams import Entry
 from common.trades import US_PER_DAY, from_us
-from consumer.refused import COPY_STAGED, Refused, stage_or_refuse
+from consumer.refused import COPY_STAGED, Refused, lacks_a_leaf, stage_or_refuse
 
 _FIELDS = ", ".join(COLUMNS)
 _COPY = f"COPY raw_ticks ({_FIELDS}) FROM STDIN (FORMAT csv)"
@@ -119,7 +119,7 @@ class TickStore:
         except errors.UniqueViolation:
             pass
         except psycopg2.Error as exc:
-            if not blames_a_row(exc) or _lacks_a_leaf(exc):
+            if not blames_a_row(exc) or lacks_a_leaf(exc):
                 raise
         cursor.execute("ROLLBACK TO SAVEPOINT direct")
         return self._store_staged(cursor, stream, entries, batch)
@@ -159,7 +159,7 @@ def _insert_staged(cursor: Cursor, batch: Batch) -> tuple[int, list[Refused]]:
         cursor.execute(_INSERT)
         return cursor.rowcount, []
     except psycopg2.Error as exc:
-        if not blames_a_row(exc) or _lacks_a_leaf(exc):
+        if not blames_a_row(exc) or lacks_a_leaf(exc):
             raise
     cursor.execute("ROLLBACK TO SAVEPOINT staging")
     refused = stage_or_refuse(cursor, batch)
@@ -170,10 +170,6 @@ def _insert_staged(cursor: Cursor, batch: Batch) -> tuple[int, list[Refused]]:
 def _days_of(batch: Batch) -> tuple[int, int]:
     stamps = batch.columns.event_us
     return int(stamps.min()) // US_PER_DAY, int(stamps.max()) // US_PER_DAY
-
-
-def _lacks_a_leaf(exc: psycopg2.Error) -> bool:
-    return isinstance(exc, errors.CheckViolation) and exc.diag.constraint_name is None
 
 
 def _bury(cursor: Cursor, stream: str, entries: Sequence[Entry], dead: Sequence[DeadRow]) -> None:

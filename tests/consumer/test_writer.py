@@ -1,0 +1,155 @@
+"""A writer against the real Redis and PostgreSQL: acknowledged after commit, nothing lost, whoever died or was restored."""
+
+import time
+
+import pytest
+
+from common.streams import GROUP, EntryId, last_delivered
+from common.trades import Trade
+from consumer.group import WritersGroup
+from tests.consumer.running import STREAM, a_writer, hand_out, pending, rows, send, wait
+
+NOW_US = time.time_ns() // 1000
+BLOCK_COMMIT = """
+CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER held AFTER INSERT OR UPDATE ON writer_positions DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
+"""
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+KILL_SESSION = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name LIKE 'gems w%' AND datname = current_database()
+"""
+
+
+def trade(trade_id: int, price: str = "1", event_us: int = NOW_US) -> Trade:
+    return Trade("A", trade_id, event_us, price, "1", "b")
+
+
+@pytest.fixture
+def group(redis_client) -> WritersGroup:
+    made = WritersGroup(redis_client, [STREAM], "worker-1")
+    made.ensure()
+    return made
+
+
+def stored_ids(database) -> list[int]:
+    return [row[0] for row in rows(database, "SELECT trade_id FROM raw_ticks ORDER BY trade_id")]
+
+
+def test_ack_happens_only_after_commit(settings, redis_client, database):
+    #  XREADGROUP ── COPY ── COMMIT ....held by the test.... ── XACK
+    rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
+    with a_writer(settings):
+        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
+        send(redis_client, trade(1))
+        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        time_to_be_wrong_s = time.monotonic() + 0.1
+        while time.monotonic() < time_to_be_wrong_s:
+            assert pending(redis_client) == 1
+        rows(database, "SELECT pg_advisory_unlock(42)")
+        wait(lambda: pending(redis_client) == 0, "acknowledgement")
+        assert stored_ids(database) == [1]
+
+
+def test_own_pending_entries_come_before_new_ones(settings, redis_client, database, group):
+    """Both entries hold the same trade: the one that is stored first decides its price."""
+    send(redis_client, trade(1, "100"))
+    hand_out(redis_client, "worker-1")
+    send(redis_client, trade(1, "200"), trade(2))
+    with a_writer(settings):
+        wait(lambda: pending(redis_client) == 0 and len(stored_ids(database)) == 2, "all stored")
+    assert rows(database, "SELECT price FROM raw_ticks WHERE trade_id = 1") == [(100,)]
+
+
+def test_an_entry_committed_but_not_acknowledged_is_stored_once(settings, redis_client, database, group):
+    send(redis_client, trade(1))
+    with a_writer(settings):
+        wait(lambda: stored_ids(database) == [1], "stored")
+        wait(lambda: pending(redis_client) == 0, "acknowledged")
+    redis_client.xgroup_setid(STREAM, GROUP, "0")
+    hand_out(redis_client, "worker-1")
+    with a_writer(settings):
+        wait(lambda: pending(redis_client) == 0, "acknowledged again")
+    assert rows(database, "SELECT stored, repeated FROM writer_positions") == [(1, 1)]
+    assert stored_ids(database) == [1] and not rows(database, "TABLE dirty_ranges")
+
+
+def test_entries_of_a_dead_worker_are_taken_over_and_those_of_a_living_one_are_not(settings, redis_client, database, group):
+    send(redis_client, trade(1))
+    (left,) = hand_out(redis_client, "worker-7")
+    redis_client.xclaim(STREAM, GROUP, "worker-7", 0, [left], idle=int(settings.claim_after_s * 1000) + 1000)
+    send(redis_client, trade(2))
+    (held,) = hand_out(redis_client, "worker-8")
+    with a_writer(settings):
+        send(redis_client, trade(3))
+        wait(lambda: stored_ids(database) == [1, 3] and pending(redis_client) == 1, "taken over")
+    assert redis_client.xpending_range(STREAM, GROUP, "-", "+", 10)[0]["message_id"].decode() == held
+
+
+def restore_to(database, worker: str, position: str) -> None:
+    """PostgreSQL as a backup has it that was made when `worker` had committed up to there."""
+    ms, seq = position.split("-")
+    rows(database, "UPDATE writer_positions SET position_ms = %s, position_seq = %s WHERE worker = %s", ms, seq, worker)
+
+
+@pytest.mark.parametrize("somebody_holds_the_first", [False, True])
+def test_what_a_restored_postgresql_lacks_is_read_again(
+    settings, redis_client, database, group, somebody_holds_the_first
+):  # fmt: skip
+    """Also if the very first entry it lacks happens to be in somebody's hands: those after it are in nobody's."""
+    ids = [send(redis_client, trade(n)) for n in range(1, 6)]
+    with a_writer(settings):
+        wait(lambda: len(stored_ids(database)) == 5 and pending(redis_client) == 0, "stored")
+    rows(database, "DELETE FROM raw_ticks WHERE trade_id > 2")
+    restore_to(database, "worker-1", ids[1])
+    if somebody_holds_the_first:
+        redis_client.xgroup_setid(STREAM, GROUP, ids[1])
+        assert hand_out(redis_client, "worker-8") == [ids[2]]
+        redis_client.xgroup_setid(STREAM, GROUP, ids[4])
+    with a_writer(settings):
+        wait(lambda: set(stored_ids(database)) >= {4, 5}, "read again")
+    assert stored_ids(database) == [1, 2, 3, 4, 5]
+
+
+def test_in_normal_work_the_group_stays_where_it_is(redis_client, group):
+    ids = [send(redis_client, trade(n)) for n in range(1, 6)]
+    handed = hand_out(redis_client, "worker-1", 2) + hand_out(redis_client, "worker-2", 2)
+    redis_client.xack(STREAM, GROUP, handed[0], handed[1])
+    group.go_back_if_ahead(STREAM, {"worker-1": EntryId.parse(ids[1]), "worker-2": EntryId(0, 0)})
+    assert str(last_delivered(redis_client, STREAM)) == ids[3]
+    group.go_back_if_ahead(STREAM, {"worker-1": EntryId.parse(ids[4])})
+    assert str(last_delivered(redis_client, STREAM)) == ids[3]
+
+
+def test_a_flushed_redis_is_worked_with_again(settings, redis_client, database):
+    with a_writer(settings):
+        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
+        send(redis_client, trade(1))
+        wait(lambda: stored_ids(database) == [1], "stored")
+        redis_client.flushall()
+        send(redis_client, trade(2))
+        wait(lambda: stored_ids(database) == [1, 2] and pending(redis_client) == 0, "group made again")
+
+
+def test_a_lost_session_is_replaced(settings, redis_client, database):
+    with a_writer(settings):
+        send(redis_client, trade(1))
+        wait(lambda: stored_ids(database) == [1], "stored")
+        assert rows(database, KILL_SESSION) == [(True,)]
+        send(redis_client, trade(2))
+        wait(lambda: stored_ids(database) == [1, 2] and pending(redis_client) == 0, "stored by a new session")
+    assert not rows(database, "TABLE dead_letters")
+
+
+def test_what_nobody_can_store_is_a_dead_letter_with_its_reason_and_place(settings, redis_client, database):
+    good = "A,{},2026-01-02T03:04:05.000000Z,1,1,b,\n"
+    body = "no row\n" + good.format(1) + "A,2,2026-01-02T03:04:05.000000Z,0,1,b,\n" + good.format(3) + "A,4\0,x,1,1,b,\n"
+    redis_client.xadd(STREAM, {"v": 1, "n": 5, "src": b"odd\0source", "rows": body})
+    with a_writer(settings):
+        wait(lambda: stored_ids(database) == [1, 3], "good rows stored")
+    letters = rows(database, "SELECT row_number, field, reason, src FROM dead_letters ORDER BY row_number")
+    assert [(number, field) for number, field, *_ in letters] == [(0, "row"), (2, "price"), (4, "trade_id")]
+    assert letters[1][2] == "price must be above 0, was '0'" and letters[1][3] == "odd\\x00source"
