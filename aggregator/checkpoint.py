@@ -16,8 +16,13 @@ from aggregator.core import Core
 from aggregator.symbols import Symbols
 from common.errors import Fenced
 from common.events import Event
+from common.log import get_logger
 from common.streams import START, EntryId
 
+log = get_logger(__name__)
+
+#: Raise it with every change of what `to_json` gives.
+FORMAT = 1
 _TAKE = """
 INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
 VALUES (%s, 1, 0, 0, '', '{}', '', '')
@@ -32,7 +37,7 @@ WHERE shard = %s AND token = %s
 
 
 class Checkpoint(NamedTuple):
-    """What the last owner left; `state` None where nobody ever saved."""
+    """What the last owner left; `state` None where nobody ever saved, or saved in another format than `FORMAT`."""
 
     token: int
     position: EntryId
@@ -48,6 +53,9 @@ def take_over(cursor: Cursor, shard: int) -> Checkpoint:
     assert row, "an upsert answers a row"
     token, ms, seq, run_id, state, events = row
     loaded = orjson.loads(zlib.decompress(state)) if len(state) else None
+    if loaded and loaded.get("format") != FORMAT:
+        log.warning("the checkpoint is of another version of this program: bars are rebuilt instead")
+        loaded = None
     told = [Event(*event) for event in orjson.loads(zlib.decompress(events))] if len(events) else []
     return Checkpoint(token, EntryId(int(ms), int(seq)) if loaded else START, run_id, loaded, told)
 
@@ -72,7 +80,8 @@ def save(
 def to_json(core: Core) -> dict[str, Any]:
     """The core's state; whole numbers beyond 64 bits become text."""
     tables = {timeframe: [_column(values) for values in bars.columns()] for timeframe, bars in core.open.items()}
-    return {"symbols": core.symbols.to_json(), "open": tables, "doubting": core.doubting, "has_doubted": core.has_doubted}
+    doubts = {"doubting": core.doubting, "has_doubted": core.has_doubted}
+    return {"format": FORMAT, "symbols": core.symbols.to_json(), "open": tables, **doubts}
 
 
 def restore(core: Core, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from common.trades import US_PER_DAY, from_us
 _AGGREGATE = f"""
 INSERT INTO closing ({", ".join(barstore.STAGED)})
 SELECT symbol, %(timeframe)s, bar, opens[1], high, low, closes[1], volume, n, quote, buys, first_ids[1], last_ids[1],
-    CASE WHEN EXISTS (SELECT 1 FROM gaps g WHERE g.symbol = %(symbol)s AND g.state = 'open'
+    CASE WHEN EXISTS (SELECT 1 FROM gaps g WHERE g.symbol = %(symbol)s AND g.state <> 'closed'
             AND g.from_us < (extract(epoch FROM bar) * 1000000)::bigint + %(length_us)s
             AND g.to_us >= (extract(epoch FROM bar) * 1000000)::bigint) THEN 'gap'
         WHEN EXISTS (SELECT 1 FROM processed_bars b WHERE b.symbol = %(symbol)s AND b.timeframe = %(timeframe)s
@@ -49,13 +49,9 @@ INSERT INTO bar_revisions (symbol, timeframe, timestamp, open, high, low, close,
     taker_buy_volume, first_trade_id, last_trade_id, status, revision, written_at)
 SELECT * FROM gone ON CONFLICT DO NOTHING
 """
-_FILLED = """
-UPDATE gaps g SET state = 'closed', closed_at = now()
-WHERE g.symbol = %s AND g.state = 'open' AND g.from_us <= %s AND g.to_us >= %s AND g.last_id - g.first_id < 10000000
-    AND (SELECT count(DISTINCT trade_id) FROM raw_ticks t WHERE t.symbol = g.symbol
-        AND t.trade_id BETWEEN g.first_id AND g.last_id
-        AND t.timestamp >= %s AND t.timestamp <= %s) = g.last_id - g.first_id + 1
-RETURNING from_us, to_us
+_GAPS = """
+SELECT id, symbol, first_id, last_id, from_us, to_us, state, note, found_at FROM gaps
+WHERE symbol = %s AND state <> 'closed' AND from_us <= %s AND to_us >= %s ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _STILL_OPEN = """
 INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory, due_us)
@@ -85,7 +81,7 @@ def rebuild(
     leaves.ensure(connection, [max(0, span.first_us - US_PER_DAY), span.last_us])
     with transaction(connection), connection.cursor() as cursor:
         barstore.open_staging(cursor)
-        span = _close_filled_gaps(cursor, span)
+        _shrink_filled_gaps(cursor, span, stream)
         for timeframe in timeframes:
             for start_us, end_us in _pieces(span, timeframe_us(timeframe), closed_us):
                 _stage_piece(cursor, span.symbol, timeframe, start_us, end_us)
@@ -116,13 +112,11 @@ def _stage_piece(cursor: Cursor, symbol: str, timeframe: str, start_us: int, end
     cursor.execute(_EMPTY, named)
 
 
-def _close_filled_gaps(cursor: Cursor, span: Span) -> Span:
-    """Close the gaps whose every id is stored now; the bars around them are rebuilt too: they say `gap` no longer."""
-    low, high = from_us(max(0, span.first_us - US_PER_DAY)), from_us(span.last_us + US_PER_DAY)
-    cursor.execute(_FILLED, (span.symbol, span.last_us, span.first_us, low, high))
-    filled = cursor.fetchall()
-    first_us = min([span.first_us, *[row[0] for row in filled]])
-    return Span(span.symbol, first_us, max([span.last_us, *[row[1] for row in filled]]))
+def _shrink_filled_gaps(cursor: Cursor, span: Span, stream: str) -> None:
+    """Gaps over the span name what is missing now; bars that may say `gap` no longer are marked for the next turn."""
+    cursor.execute(_GAPS, (span.symbol, span.last_us, span.first_us))
+    for row in map(row_of, cursor.fetchall()):
+        keep_missing(cursor, row, missing_pieces(cursor, row.gap, span.first_us, span.last_us), stream)
 
 
 def _count_new(cursor: Cursor, settled: Sequence[Settled]) -> None:

@@ -9,6 +9,7 @@ from psycopg2.extras import execute_values
 from aggregator.barstore import BarLeaves, Settled
 from aggregator.pairbook import compute_pair, touched_until_us
 from aggregator.pairstage import PairKey
+from common.codec import iso_us
 from common.database import transaction
 from common.events import Event, publish
 from common.settings import Settings, pair_legs
@@ -38,19 +39,25 @@ def follow_up(
     for key, symbols in _series(settings):
         changed = [to_us(bar.timestamp) for bar in settled if bar.symbol in symbols and bar.timeframe == key.timeframe]
         if changed:
-            _recompute(settings, connection, leaves, key, symbols, changed)
+            publish(client, _recompute(settings, connection, leaves, key, symbols, changed))
     publish(client, _bar_events(connection, settled))
 
 
 def _recompute(
     settings: Settings, connection: Connection, leaves: BarLeaves, key: PairKey, symbols: tuple[str, str], changed: Sequence[int]
-) -> None:
+) -> list[Event]:
+    """Answers an event that names the range whose rows are new or changed, if any are."""
+    events = []
     with transaction(connection), connection.cursor() as cursor:
         until_us = touched_until_us(cursor, key, max(changed))
     if until_us is not None:
-        compute_pair(connection, leaves, settings, key, symbols, min(changed), until_us)
+        written = compute_pair(connection, leaves, settings, key, symbols, min(changed), until_us)
+        if written.changed:
+            body = {"symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window, "changed": written.changed}
+            events = [Event("spread.revised", {**body, "from": iso_us(min(changed)), "to": iso_us(until_us)})]
     with transaction(connection), connection.cursor() as cursor:
         execute_values(cursor, _RELOAD, [(symbol, key.timeframe) for symbol in symbols])
+    return events
 
 
 def _series(settings: Settings) -> Iterable[tuple[PairKey, tuple[str, str]]]:
