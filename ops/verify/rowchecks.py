@@ -1,0 +1,54 @@
+"""Law 5 with `--deep`: the series of pair rows, day by day."""
+
+import time
+
+from common.codec import iso_us
+from common.settings import pair_legs
+from common.view import View
+from ops.verify.moment import Session
+from ops.verify.pairs import BadRow, Series, compare_rows, stored_series
+from ops.verify.report import Check, Finding, Span, Tell, wider
+
+#: How long a rebuild may take to write the pair rows that follow from its bars: a transaction of its own.
+FOLLOWED_WITHIN_S = 3.0
+_POLL_S = 0.2
+
+
+class RowChecks:
+    """Pair rows against bars."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.rows = Check(5, "pair rows are what the bars say", "rows")
+        self.damage: dict[Series, Span] = {}
+
+    def check(self, symbol: str | None, days: dict[str, list[int]], view: View, tell: Tell) -> None:
+        """Look at every stored series (of a symbol) on the days that its legs have."""
+        with self._session.snapshot() as cursor:
+            found = stored_series(cursor)
+        for done, series in enumerate(found):
+            tell(f"{series.pair} {series.timeframe}", done, len(found))
+            legs = pair_legs(series.pair, frozenset(view.watermarks))
+            if legs and symbol in (None, *legs):
+                for day in sorted({day for leg in legs for day in days.get(leg, [])}):
+                    self._one_day(series, legs, day, min(view.watermarks[leg] for leg in legs))
+
+    def _one_day(self, series: Series, legs: tuple[str, str], day: int, closed_us: int) -> None:
+        until_s = time.monotonic() + FOLLOWED_WITHIN_S
+        while True:
+            count, bad = self._look(series, legs, day, closed_us)
+            if not bad or time.monotonic() > until_s:
+                break
+            time.sleep(_POLL_S)
+        self.rows.checked += count
+        name = f"{series.pair} {series.timeframe} window {series.window}"
+        self.rows.add(Finding(f"{name} {iso_us(row.start_us)}: {row.told}", None, row.start_us, row.start_us) for row in bad)
+        if bad:
+            self.damage[series] = wider(self.damage.get(series), (bad[0].start_us, bad[-1].start_us))
+
+    def _look(self, series: Series, legs: tuple[str, str], day: int, closed_us: int) -> tuple[int, list[BadRow]]:
+        settings = self._session.settings
+        is_ours = series.pair in settings.pairs and series.timeframe in settings.timeframes
+        must_have, stale_us = is_ours and series.window == settings.window, settings.stale_leg_s * 1_000_000
+        with self._session.snapshot() as cursor:
+            return compare_rows(cursor, series, legs, day, closed_us, stale_us, must_have)
