@@ -21,6 +21,7 @@ COMMANDS = {
     "redis-cli": "A redis-cli on the instance's Redis; what follows -- goes to redis-cli.",
     "compute": "Compute spreads or price statistics over stored bars, by hand.",
     "bars": "Rebuild bars from ticks, by hand.",
+    "verify": "Check that nothing is lost or doubled and bars are what the ticks say; --repair mends.",
     "bench": "Measure on private servers, beside ceilings of the same run.",
     "check": "ruff, mypy and the import contracts.",
     "test": "check, then all tests against real servers; arguments go to pytest.",
