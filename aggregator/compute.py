@@ -71,7 +71,9 @@ class Computer:
             span = Span(symbol, max(first_us, day * US_PER_DAY), min(last_us, (day + 1) * US_PER_DAY) - 1)
             span = kept_span(self._settings, span)
             if span.first_us <= span.last_us:
-                counts["bars_changed"] += len(rebuild(self._connection, self._leaves, span, [timeframe], closed_us))
+                counts["bars_changed"] += len(
+                    rebuild(self._connection, self._leaves, span, [timeframe], closed_us, self._settings.shards)
+                )
             tell_progress(self._connection, task.task_id, done / len(days), counts)
         return counts
 

@@ -82,7 +82,9 @@ class Rebuilder:
         for span, marks in plan.due:
             closed_us = plan.view.closed_us(span.symbol)
             kept = kept_span(self._settings, span)
-            settled += rebuild(self._connection, self._leaves, kept, self._settings.timeframes, closed_us, marks)
+            settled += rebuild(
+                self._connection, self._leaves, kept, self._settings.timeframes, closed_us, self._settings.shards, marks
+            )
         return settled
 
     def _make_plan(self) -> Plan | None:

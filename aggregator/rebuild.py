@@ -13,6 +13,8 @@ from psycopg2.extensions import cursor as Cursor
 from aggregator import barstore
 from aggregator.barstore import BarLeaves, Settled
 from common.database import transaction
+from common.gaps import keep_missing, missing_pieces, row_of
+from common.streams import stream_of
 from common.timeframes import timeframe_us
 from common.trades import US_PER_DAY, from_us
 
@@ -71,8 +73,9 @@ class Span(NamedTuple):
 
 
 def rebuild(
-    connection: Connection, leaves: BarLeaves, span: Span, timeframes: Sequence[str], closed_us: int, marks: Sequence[int] = ()
-) -> list[Settled]:
+    connection: Connection, leaves: BarLeaves, span: Span, timeframes: Sequence[str], closed_us: int, shards: int,
+    marks: Sequence[int] = (),
+) -> list[Settled]:  # fmt: skip
     """Rebuild every bar that ends at or before `closed_us` and overlaps the span; answers what changed.
 
     These marks are deleted; one that doubts the aggregator's memory leaves a mark for each of its bars that is still open.
@@ -81,7 +84,7 @@ def rebuild(
     leaves.ensure(connection, [max(0, span.first_us - US_PER_DAY), span.last_us])
     with transaction(connection), connection.cursor() as cursor:
         barstore.open_staging(cursor)
-        _shrink_filled_gaps(cursor, span, stream)
+        _shrink_filled_gaps(cursor, span, shards)
         for timeframe in timeframes:
             for start_us, end_us in _pieces(span, timeframe_us(timeframe), closed_us):
                 _stage_piece(cursor, span.symbol, timeframe, start_us, end_us)
@@ -112,8 +115,9 @@ def _stage_piece(cursor: Cursor, symbol: str, timeframe: str, start_us: int, end
     cursor.execute(_EMPTY, named)
 
 
-def _shrink_filled_gaps(cursor: Cursor, span: Span, stream: str) -> None:
+def _shrink_filled_gaps(cursor: Cursor, span: Span, shards: int) -> None:
     """Gaps over the span name what is missing now; bars that may say `gap` no longer are marked for the next turn."""
+    stream = stream_of(span.symbol, shards)
     cursor.execute(_GAPS, (span.symbol, span.last_us, span.first_us))
     for row in map(row_of, cursor.fetchall()):
         keep_missing(cursor, row, missing_pieces(cursor, row.gap, span.first_us, span.last_us), stream)

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
     stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
     spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
+    backfill_max_trades: int = Field(5_000_000, ge=0, description="Largest gap, in trades, that REST fills; 0: none.")
 
     sim_port: int = Field(0, ge=0, le=65535, description="Port of the simulated exchange; 0: the web's port + 1.")
     sim_rate: float = Field(30.0, ge=0.1, le=200_000, description="Trades a second of the simulated exchange, all symbols.")

@@ -71,6 +71,11 @@ def shard_of(symbol: str, shards: int) -> int:
     return zlib.crc32(symbol.encode()) % shards if shards > 1 else 0
 
 
+def stream_of(symbol: str, shards: int) -> str:
+    """The stream that a symbol's trades go to."""
+    return "trades" if shards == 1 else f"trades{{m{shard_of(symbol, shards)}}}"
+
+
 def append(client: "redis.Redis | redis.client.Pipeline", stream: str, src: str, rows: str, count: int) -> Any:
     """Add an entry of `count` rows from one source; answers its id (in a pipeline, later)."""
     return client.xadd(stream, {"v": ENTRY_VERSION, "n": count, "src": src, "rows": rows})

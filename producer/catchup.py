@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from common.errors import FeedRejected, FeedUnavailable, MalformedMessage
+from common.gaps import Gap
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.trades import Trade
 from producer.debts import Debt, Debts
 from producer.flow import Flow
+from producer.missing import Known
 from producer.past import PastTrades
 from producer.publisher import Publisher
 from producer.venues.binance import PAGE
@@ -26,6 +28,7 @@ DEBT_RETRY_S = 15.0
 LEAST_HISTORY_S = 60
 MOST_MISSED = 2_000_000  # more than that is left to a backfill
 LOOK_S = 0.25
+SETTLE_S = 0.05  # a trade that overtook another is no hole, and one page fills many holes
 
 log = get_logger(__name__)
 
@@ -33,10 +36,13 @@ log = get_logger(__name__)
 class CatchUp:
     """`request` a flow whose live trades wait; `run` is the thread's body."""
 
-    def __init__(self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, stop: Stop) -> None:
+    def __init__(
+        self, settings: Settings, flows: Sequence[Flow], past: PastTrades, publisher: Publisher,
+        known: "queue.SimpleQueue[Known]", stop: Stop,
+    ) -> None:  # fmt: skip
         self._flows = {(flow.symbol, flow.src): flow for flow in flows}
         self._history_s, self._publisher, self._stop = settings.history_s, publisher, stop
-        self._past = PastTrades(settings, publisher, stop)
+        self._past, self._known = past, known
         self._asked: queue.SimpleQueue[Flow] = queue.SimpleQueue()
         self._turns: deque[_Turn] = deque()
         self._debts = Debts(settings.data_dir / "spool" / "owed.json")
@@ -57,6 +63,10 @@ class CatchUp:
     def owed(self) -> int:
         """Trades that live ones did not wait for and that are still to be fetched."""
         return self._debts.trades
+
+    def is_busy(self, symbol: str) -> bool:
+        """True while a symbol catches up, or some of it is owed: what is missing may be on its way."""
+        return self._debts.has(symbol) or any(flow.catching for (name, _), flow in self._flows.items() if name == symbol)
 
     def run(self) -> None:
         """Serve requests until asked to stop."""
@@ -83,10 +93,10 @@ class CatchUp:
         try:
             if not turn.placed:
                 self._place(turn)
-            done = self._fetch(turn)
+            done = self._is_settled(turn) or self._fetch(turn)
         except FeedRejected as exc:
             log.error("%s: REST refuses (%s); going on without what is missing", turn.flow.symbol, exc)
-            done = self._give_up(turn, owe=False)
+            done = self._give_up(turn, owe=False, why=f"REST refuses: {exc}"[:200])
         except (FeedUnavailable, MalformedMessage) as exc:
             done = self._wait_or_give_up(turn, exc)
         if not done:
@@ -100,20 +110,33 @@ class CatchUp:
         if self._history_s == 0 and flow.last_id is None:
             return
         try:
-            first_id = self._past.first_id_since(flow.symbol, max(self._history_s, LEAST_HISTORY_S))
+            first = self._past.first_since(flow.symbol, max(self._history_s, LEAST_HISTORY_S))
         except FeedUnavailable:
             turn.placed = False
             raise
-        if first_id is not None:
-            self._begin_at(flow, first_id)
+        if first is not None:
+            self._begin_at(flow, *first)
 
-    def _begin_at(self, flow: Flow, first_id: int) -> None:
+    def _begin_at(self, flow: Flow, first_id: int, first_us: int) -> None:
         if flow.last_id is None:
             flow.last_id = first_id - 1
         elif first_id - flow.last_id > MOST_MISSED:
             log.warning("%s: %d trades since the last run are left to a backfill", flow.symbol, first_id - flow.last_id - 1)
-            self.unfetched += first_id - flow.last_id - 1
+            self._leave(flow, flow.last_id + 1, first_id - 1, first_us, "open", "more than the catch-up fetches")
             flow.last_id = first_id - 1
+
+    def _is_settled(self, turn: "_Turn") -> bool:
+        """A live trade jumped: wait a moment for the ones it overtook; True if that was all."""
+        if not turn.jumped:
+            return False
+        turn.jumped = False
+        self._stop.wait(max(0.0, turn.since_s + SETTLE_S - time.monotonic()))
+        turn.flow.sort_held()
+        self._pass_held(turn.flow)
+        missing = turn.flow.missing()
+        if missing and missing[1] - missing[0] >= MOST_MISSED:
+            return self._give_up(turn, owe=False, why="more than the catch-up fetches")
+        return missing is None and self._release(turn.flow)
 
     def _fetch(self, turn: "_Turn") -> bool:
         """One page into the stream, then the live trades that follow; True once the flow is live."""
@@ -140,9 +163,15 @@ class CatchUp:
             self._stop.wait(EMPTY_WAIT_S)
             return False
         log.warning("%s: the venue has no trades %d..%d", turn.flow.symbol, first_id, last_id)
-        self.unfetched += last_id - first_id + 1
+        self._leave(turn.flow, first_id, last_id, turn.flow.held_us(), "lost", "the venue does not have it")
         turn.flow.skip_to_held()
         return self._release(turn.flow)
+
+    def _leave(self, flow: Flow, first_id: int, last_id: int, to_us: int, state: str, why: str) -> None:
+        """Go on without these ids, and say so."""
+        self.unfetched += last_id - first_id + 1
+        ends = min(flow.last_us, to_us), max(flow.last_us, to_us)
+        self._known.put(Known(Gap(flow.symbol, first_id, last_id, *ends), state, why))
 
     def _wait_or_give_up(self, turn: "_Turn", cause: Exception) -> bool:
         """REST does not answer: after `PATIENCE_S` live trades go ahead, and what is missing is owed."""
@@ -156,14 +185,14 @@ class CatchUp:
         self._stop.wait(delay_s)
         return False
 
-    def _give_up(self, turn: "_Turn", owe: bool) -> bool:
+    def _give_up(self, turn: "_Turn", owe: bool, why: str = "") -> bool:
         missing = turn.flow.missing()
         if missing:
             if owe:
                 self._debts.add(Debt(turn.flow.symbol, turn.flow.src, *missing))
                 self._debts_at_s = time.monotonic() + DEBT_RETRY_S
             else:
-                self.unfetched += missing[1] - missing[0] + 1
+                self._leave(turn.flow, *missing, turn.flow.held_us(), "open", why)
         turn.flow.skip_to_held()
         return self._release(turn.flow)
 
@@ -192,7 +221,7 @@ class CatchUp:
             page = self._past.page(debt.symbol, debt.first_id) if flow else []
         except FeedRejected as exc:
             log.error("%s: REST refuses %d..%d (%s)", debt.symbol, debt.first_id, debt.last_id, exc)
-            self.unfetched += debt.last_id - debt.first_id + 1
+            self.unfetched += debt.last_id - debt.first_id + 1  # the aggregator has seen the hole
             return
         except (FeedUnavailable, MalformedMessage):
             page, flow = [], None
@@ -211,6 +240,7 @@ class _Turn:
     def __init__(self, flow: Flow, now_s: float) -> None:
         self.flow, self.since_s = flow, now_s
         self.first = flow.connected_before is False
+        self.jumped = not self.first and flow.holding
         flow.connected_before = True
         self.placed = False
         self.empty_pages = 0

@@ -43,6 +43,10 @@ class Debts:
         """How many trades are owed."""
         return sum(debt.last_id - debt.first_id + 1 for debt in list(self._queue))
 
+    def has(self, symbol: str) -> bool:
+        """True if trades of that symbol are owed."""
+        return any(debt.symbol == symbol for debt in list(self._queue))
+
     def add(self, debt: Debt) -> None:
         """Owe it: on return it is on the disk."""
         self._queue.append(debt)

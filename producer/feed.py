@@ -1,7 +1,8 @@
 """A live connection: a thread that reads its symbols' trades and hands them on in micro-batches.
 
 It reconnects with capped backoff, replaces a connection that fell silent, and moves to a new one ahead of the venue's
-24 h limit or at its `serverShutdown`, reading both until the old one has nothing more: repeats are told by their ids.
+24 h limit or at its `serverShutdown`, reading both until the old one has nothing more: repeats are told by their ids. Of a
+symbol that nothing comes of, REST is asked what was traded; a subscription that is silent though there was trade is left too.
 """
 
 import time
@@ -15,8 +16,10 @@ from common.log import get_logger
 from common.settings import Settings
 from common.trades import Trade
 from producer.batcher import Batch, Batcher
+from producer.clock import StreamClock
 from producer.flow import Flow, Verdict
 from producer.publisher import Publisher
+from producer.quiet import Quiet
 from producer.rejects import Reject, Samples
 from producer.venues.binance import Control, parse_message, stream_url
 from producer.wire import Wire
@@ -36,18 +39,21 @@ class Feed:
     """One connection and the flows of its symbols; `run` is the thread's body."""
 
     def __init__(
-        self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, catch_up: Callable[[Flow], None], stop: Stop
-    ) -> None:
+        self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, catch_up: Callable[[Flow], None],
+        clock: StreamClock, stop: Stop,
+    ) -> None:  # fmt: skip
         self._settings, self._publisher, self._catch_up, self._stop = settings, publisher, catch_up, stop
         self._flows = {flow.symbol: flow for flow in flows}
         self._url = stream_url(settings.ws_url, list(self._flows), settings.feed_kind)
         self._limits = Limits.of(settings)
         self._batcher = Batcher(settings.batch_rows, settings.linger_ms / 1000)
+        self._clock, self._quiet = clock, Quiet(flows, settings.stale_after_s)
         self._rotate_at_s = 0.0
         self._kind = settings.feed_kind
         self.samples = Samples()
-        self.messages = self.trades = self.repeats = self.connects = 0
+        self.messages = self.trades = self.repeats = self.connects = self.silent = 0
         self.connected = False
+        self._look_at_s = 0.0
 
     def run(self) -> None:
         """Read until asked to stop; what is held then is handed on."""
@@ -91,6 +97,7 @@ class Feed:
         self.connects += 1
         self.connected = True
         self._rotate_at_s = time.monotonic() + ROTATE_S
+        self._quiet.connected(time.monotonic(), again=self.connects > 1)
         log.info("connected to %s", self._url)
         return wire
 
@@ -126,6 +133,7 @@ class Feed:
                 stale_at_s = now_s + self._settings.stale_after_s
             now_s = time.monotonic()
             self._hand_on(self._batcher.due(now_s))
+            self._look_at_quiet(now_s)
             if now_s >= stale_at_s:
                 raise FeedUnavailable(f"no message for {self._settings.stale_after_s:g} s")
             if self._publisher.feeds_closed:
@@ -133,9 +141,24 @@ class Feed:
             if now_s >= self._rotate_at_s:
                 return
 
+    def _look_at_quiet(self, now_s: float) -> None:
+        if now_s < self._look_at_s:
+            return
+        self._look_at_s = now_s + LOOK_S
+        look = self._quiet.look(now_s)
+        for flow in look.ask:
+            self._hand_on(self._batcher.drain())
+            flow.begin()
+            self._catch_up(flow)
+        if look.silent:
+            self.silent += len(look.silent)
+            names = ", ".join(flow.symbol for flow in look.silent)
+            log.warning("%s: REST has trades that the connection did not bring; moving to a new connection", names)
+            self._rotate_at_s = 0.0
+
     def _burst(self, wire: Wire) -> int:
         """Read the messages that have arrived, at most `BURST`; answers how many there were."""
-        now_s, entry_ms, read = time.monotonic(), int(time.time() * 1000), 0
+        now_s, entry_ms, read = time.monotonic(), self._clock.now_ms(), 0
         for _ in range(BURST):
             text = wire.recv()
             if text is not None:
@@ -160,6 +183,7 @@ class Feed:
             self.samples.note(MalformedMessage(f"a trade of a symbol we did not ask for: {trade}"))
 
     def _on_trade(self, flow: Flow, trade: Trade, now_s: float, entry_ms: int) -> None:
+        flow.heard_s = now_s
         verdict = flow.offer(trade)
         if verdict is Verdict.PASS:
             self._pass(flow, trade, now_s, entry_ms)

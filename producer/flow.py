@@ -29,6 +29,8 @@ class Flow:
         self.symbol, self.src, self.stream = symbol, src, stream
         self.last_id: int | None = None
         self.last_us = 0
+        self.heard_s = 0.0  # when the connection last brought a trade of it, monotonic
+        self.fetched = 0  # trades that came by REST
         self.connected_before = False  # its first catch-up may begin at the history
         self.catching = False
         self._held: deque[Trade] = deque(maxlen=HELD_TRADES)
@@ -79,6 +81,16 @@ class Flow:
                 return None
             return self.last_id + 1, self._held[0].trade_id - 1
 
+    def held_us(self) -> int:
+        """Stamp of the oldest held trade; 0 if none is held."""
+        with self._lock:
+            return self._held[0].event_us if self._held else 0
+
+    def sort_held(self) -> None:
+        """Put what waits in the order of its ids: a trade that overtook another is no hole."""
+        with self._lock:
+            self._held = deque(sorted(self._held, key=lambda trade: trade.trade_id), HELD_TRADES)
+
     @property
     def holding(self) -> bool:
         """True while live trades wait."""
@@ -101,6 +113,7 @@ class Flow:
         if self.last_id is not None and trade.trade_id <= self.last_id:
             return False
         self.last_id, self.last_us = trade.trade_id, trade.event_us
+        self.fetched += 1
         return True
 
     def _is_repeat(self, trade: Trade) -> bool:

@@ -1,5 +1,6 @@
 """REST of a venue: what it still allows, when it says wait, and what its refusals mean."""
 
+import threading
 import time
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ from producer.venues import binance
 
 WEIGHT_LIMIT = 6000
 WEIGHT_SHARE = 0.8  # the rest is left to others behind the same address
+LONGEST_WAIT_S = 60.0  # until the minute ends; a longer one is the caller's decision
 _WAIT_STATUSES = (418, 429)
 
 
@@ -25,10 +27,10 @@ class WeightBudget:
     def __init__(self, limit: float = WEIGHT_LIMIT * WEIGHT_SHARE) -> None:
         self._limit, self._used, self._minute, self._closed_until_s = limit, 0, 0, 0.0
 
-    def wait_s(self, weight: int, now_s: float) -> float:
-        """Seconds to wait before a request of that weight."""
+    def wait_s(self, weight: int, now_s: float, part: float = 1.0) -> float:
+        """Seconds to wait before a request of that weight, if only a part of the limit may be used."""
         wait_s = max(0.0, self._closed_until_s - now_s)
-        if int(now_s // 60) == self._minute and self._used + weight > self._limit:
+        if int(now_s // 60) == self._minute and self._used + weight > self._limit * part:
             wait_s = max(wait_s, (self._minute + 1) * 60 - now_s)
         return wait_s
 
@@ -42,20 +44,25 @@ class WeightBudget:
 
 
 class RestClient:
-    """GETs within the venue's limits. One thread uses it."""
+    """GETs within the venue's limits. Threads may share it: the venue counts by address."""
 
     def __init__(self, base_url: str, stop: Stop) -> None:
         self._base_url, self._stop, self._budget = base_url, stop, WeightBudget()
         timeout = urllib3.Timeout(connect=5.0, read=5.0)
+        self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(retries=False, timeout=timeout, headers=dict(binance.REST_HEADERS))
 
-    def get(self, path: str, weight: int) -> bytes:
-        """The body of an answer of status 200.
+    def get(self, path: str, weight: int, part: float = 1.0, longest_wait_s: float = LONGEST_WAIT_S) -> bytes:
+        """The body of an answer of status 200, asked for while at most a part of the weight is used.
 
         Raises:
             FeedUnavailable: not now; FeedRejected: asking again will not help.
         """
-        if self._stop.wait(self._budget.wait_s(weight, time.time())):
+        with self._lock:
+            wait_s = self._budget.wait_s(weight, time.time(), part)
+        if wait_s > longest_wait_s:
+            raise FeedUnavailable(f"no REST request is allowed for {wait_s:.0f} s")
+        if self._stop.wait(wait_s):
             raise FeedUnavailable("asked to stop")
         try:
             answer = self._pool.request("GET", self._base_url + path)
@@ -67,12 +74,12 @@ class RestClient:
         raise refusal(answer.status, binance.parse_refusal(answer.data))
 
     def _note_limits(self, status: int, headers: Mapping[str, str]) -> None:
-        used = headers.get(binance.USED_WEIGHT_HEADER, "")
-        if used.isdigit():
-            self._budget.note_used(int(used), time.time())
-        if status in _WAIT_STATUSES:
-            wait = headers.get("Retry-After", "")
-            self._budget.close_for(float(wait) if wait.isdigit() else 60.0, time.time())
+        used, wait = headers.get(binance.USED_WEIGHT_HEADER, ""), headers.get("Retry-After", "")
+        with self._lock:
+            if used.isdigit():
+                self._budget.note_used(int(used), time.time())
+            if status in _WAIT_STATUSES:
+                self._budget.close_for(float(wait) if wait.isdigit() else 60.0, time.time())
 
 
 def refusal(status: int, sentence: str) -> FeedUnavailable | FeedRejected:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +20,22 @@ from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.streams import connect_redis
+from producer.backfill import Backfill
 from producer.catchup import CatchUp
+from producer.clock import StreamClock
 from producer.feed import Feed
 from producer.flow import Flow
+from producer.missing import Known
+from producer.past import PastTrades
 from producer.publisher import Publisher
 from producer.rejects import Reject, store_rejects
+from producer.rest import RestClient
 from producer.resume import registered_flows, resumed
 from producer.spool import Spool
 
 TICK_S = 0.25
 STORE_EVERY_S = 1.0
+BACKFILL_PART = 0.5  # of the request weight; past it only live trades are caught up
 
 log = get_logger(__name__)
 
@@ -85,10 +92,17 @@ class Producer:
         self._settings, self._flows, self._stop = settings, flows, stop
         self._connection: Connection | None = connection
         self._publisher = Publisher(client, spool, stop)
-        self._catch_up = CatchUp(settings, flows, self._publisher, stop)
+        self._clock, rest = StreamClock(), RestClient(settings.rest_url, stop)
+        known: queue.SimpleQueue[Known] = queue.SimpleQueue()
+        past = [PastTrades(settings, self._publisher, rest, self._clock, part) for part in (1.0, BACKFILL_PART)]
+        self._catch_up = CatchUp(settings, flows, past[0], self._publisher, known, stop)
+        self._backfill = Backfill(settings, flows, past[1], self._publisher, known, self._catch_up.is_busy, stop)
         shares = [flows[first :: settings.connections] for first in range(min(settings.connections, len(flows)))]
-        self._feeds = [Feed(settings, share, self._publisher, self._catch_up.request, stop) for share in shares]
-        self._heartbeat = Heartbeat(connect_redis(settings, socket_timeout=2), "producer")
+        self._feeds = [Feed(settings, share, self._publisher, self._catch_up.request, self._clock, stop) for share in shares]
+        self._beats = connect_redis(settings, socket_timeout=2)
+        self._heartbeat = Heartbeat(self._beats, "producer")
+        with contextlib.suppress(redis.RedisError, OSError):
+            self._clock.measure(client)
         self._failure: BaseException | None = None
         self._store_at_s = 0.0
 
@@ -99,6 +113,7 @@ class Producer:
             self._catch_up.request(flow)
         reading = [self._thread(f"feed-{n}", feed.run) for n, feed in enumerate(self._feeds)]
         reading.append(self._thread("catch-up", self._catch_up.run))
+        reading.append(self._thread("backfill", self._backfill.run))
         while not self._stop.wait(TICK_S):
             self._tell()
             self._store_rejects()
@@ -125,17 +140,21 @@ class Producer:
 
     def facts(self) -> dict[str, int | float | str]:
         """What the heartbeat tells."""
-        feeds, samples = self._feeds, [*(feed.samples for feed in self._feeds), self._catch_up.samples]
+        feeds, samples = self._feeds, [*(feed.samples for feed in self._feeds), self._catch_up.samples, self._backfill.samples]
         return {
             "trades": self._publisher.trades,
             "entries": self._publisher.entries,
             "messages": sum(feed.messages for feed in feeds),
             "fetched": self._catch_up.fetched,
+            "backfilled": self._backfill.fetched,
+            "lost": self._backfill.lost,
             "owed": self._catch_up.owed,
             "unfetched": self._catch_up.unfetched,
             "repeats": sum(feed.repeats for feed in feeds),
             "malformed": sum(sample.counted for sample in samples),
             "reconnects": sum(max(0, feed.connects - 1) for feed in feeds),
+            "silent": sum(feed.silent for feed in feeds),
+            "clock_ahead_ms": self._clock.ahead_ms,
             "connected": sum(feed.connected for feed in feeds),
             "spool_bytes": self._publisher.spool_bytes,
             "catching": ",".join(flow.symbol for flow in self._flows if flow.catching),
@@ -146,13 +165,14 @@ class Producer:
         if self._heartbeat.due():
             with contextlib.suppress(redis.RedisError, OSError):  # the publisher says so
                 self._heartbeat.tell(self.facts())
+                self._clock.measure(self._beats)
 
     def _store_rejects(self) -> None:
         """Dead letters of the feed, while PostgreSQL can be reached."""
         if time.monotonic() < self._store_at_s:
             return
         self._store_at_s = time.monotonic() + STORE_EVERY_S
-        for samples in [*(feed.samples for feed in self._feeds), self._catch_up.samples]:
+        for samples in [*(feed.samples for feed in self._feeds), self._catch_up.samples, self._backfill.samples]:
             rejects = samples.take()
             if rejects and not self._stored(rejects):
                 samples.put_back(rejects)

@@ -208,12 +208,17 @@ CREATE TABLE gaps (
     last_id bigint NOT NULL,
     from_us bigint NOT NULL,
     to_us bigint NOT NULL,
-    state text NOT NULL DEFAULT 'open',
+    state text COLLATE "C" NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'closed', 'lost')),
+    note text NOT NULL DEFAULT '',
     found_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
     UNIQUE (symbol, first_id, last_id)
 );
+CREATE INDEX gaps_missing ON gaps (symbol, from_us) WHERE state <> 'closed';
 COMMENT ON TABLE gaps IS 'Missing ids first_id..last_id, between the stamps of the ids around the hole';
+COMMENT ON COLUMN gaps.state IS 'open: may still come; closed: all stored; lost: the venue does not have them';
+COMMENT ON COLUMN gaps.closed_at IS 'when it was closed, or given up as lost';
+COMMENT ON COLUMN gaps.note IS 'why it is lost, or not fetched';
 CREATE TABLE tasks (
     task_id uuid PRIMARY KEY,
     kind text NOT NULL,

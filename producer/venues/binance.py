@@ -116,17 +116,18 @@ def first_since_path(symbol: str, since_ms: int) -> str:
     return f"/api/v3/aggTrades?{urlencode({'symbol': symbol, 'startTime': since_ms, 'limit': 1})}"
 
 
-def parse_first_id(text: bytes, kind: str) -> int | None:
-    """The id, of that kind, of the first trade in the answer to `first_since_path`; None if there was none."""
+def parse_first(text: bytes, kind: str) -> tuple[int, int] | None:
+    """The id, of that kind, and the stamp (us) of the first trade in the answer to `first_since_path`; None if there was none."""
     page = _loads(text)
     if type(page) is not list:
         raise MalformedMessage(f"a page of trades must be a list, was {_short(text)}")
     if not page:
         return None
-    found = page[0].get("f" if kind == "trade" else "a") if type(page[0]) is dict else None
-    if type(found) is not int:
-        raise MalformedMessage(f"an aggregate trade without ids: {_short(page[0])}")
-    return found
+    first = page[0] if type(page[0]) is dict else {}
+    found, stamp = first.get("f" if kind == "trade" else "a"), first.get("T")
+    if type(found) is not int or type(stamp) is not int:
+        raise MalformedMessage(f"an aggregate trade without ids or time: {_short(page[0])}")
+    return found, stamp if stamp >= US_FROM else stamp * 1000
 
 
 def parse_refusal(text: bytes) -> str:

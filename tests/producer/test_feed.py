@@ -15,6 +15,7 @@ from common.errors import FeedRejected, FeedUnavailable
 from common.lifecycle import Stop
 from common.settings import Settings
 from producer.batcher import Batch
+from producer.clock import StreamClock
 from producer.feed import Feed
 from producer.flow import Flow
 from producer.wire import Wire
@@ -92,7 +93,7 @@ def feeding(url: str, **settings: object) -> Iterator[tuple[Feed, Taken]]:
         flow.end()
 
     given = {"binance_ws_url": url, "symbols": ("BTCUSDT",), "pairs": ()} | settings
-    feed = Feed(Settings.from_env({}, **given), [Flow("BTCUSDT", "binance.trade", "trades")], taken, no_rest, stop)
+    feed = Feed(Settings.from_env({}, **given), [Flow("BTCUSDT", "binance.trade", "trades")], taken, no_rest, StreamClock(), stop)
     thread = threading.Thread(target=feed.run)
     thread.start()
     try:

@@ -11,7 +11,7 @@ from producer.venues.binance import (
     Control,
     first_since_path,
     page_path,
-    parse_first_id,
+    parse_first,
     parse_message,
     parse_page,
     parse_refusal,
@@ -109,19 +109,19 @@ def test_addresses_are_the_venues():
 
 def test_the_first_id_since_a_time_is_of_either_kind():
     page = b'[{"a":26129,"p":"0.01","q":"4.7","f":27781,"l":27790,"T":1,"m":true,"M":true}]'
-    assert (parse_first_id(page, "trade"), parse_first_id(page, "aggTrade"), parse_first_id(b"[]", "trade")) == (
-        27781,
-        26129,
+    assert (parse_first(page, "trade"), parse_first(page, "aggTrade"), parse_first(b"[]", "trade")) == (
+        (27781, 1000),
+        (26129, 1000),
         None,
     )
 
 
-@pytest.mark.parametrize("text", [b"{}", b"[1]", b"[{}]", b"nope", b'[{"f":"x"}]'])
+@pytest.mark.parametrize("text", [b"{}", b"[1]", b"[{}]", b"nope", b'[{"f":"x"}]', b'[{"f":1}]'])
 def test_a_page_that_is_none_is_malformed(text):
     with pytest.raises(MalformedMessage):
         parse_page(text, "X", "trade")
     with pytest.raises(MalformedMessage):
-        parse_first_id(text, "trade")
+        parse_first(text, "trade")
 
 
 def test_a_refusal_is_a_sentence():
