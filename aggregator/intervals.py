@@ -51,9 +51,10 @@ class SeenIds:
         """
         low, high = int(ids[0]), int(ids[-1])
         last = self.intervals[-1] if self.intervals else None
-        if high - low == len(ids) - 1 and (last is None or low > last.high):
+        day = int(stamps[0]) // US_PER_DAY
+        if high - low == len(ids) - 1 and (last is None or (low > last.high and last.day == day)):
             return np.ones(len(ids), dtype=bool), self._append(Interval(low, high, int(stamps[0]), int(stamps[-1])))
-        new = ~self._known(ids, int(stamps[0]) // US_PER_DAY)
+        new = ~self._known(ids, day)
         holes: list[Hole] = []
         fresh_ids, fresh_us = ids[new], stamps[new]
         cuts = np.flatnonzero(np.diff(fresh_ids) != 1) + 1

@@ -1,6 +1,5 @@
 """Which trades of a batch are new: the first of each identity (symbol, UTC day, trade_id). Pure."""
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def _new_of_symbol(
     if int(ids.min()) >= floor_id:
         return _new_exchange_ids(symbols, code, ids, stamps, arrival, holes)
     new = np.ones(len(ids), dtype=bool)
-    _note_content_ids(symbols.content_ids[code], ids, stamps, new)
+    _note_content_ids(symbols.content_ids[code], ids, stamps, arrival, new)
     exchange = ids >= floor_id
     if exchange.any():
         part = _new_exchange_ids(symbols, code, ids[exchange], stamps[exchange], arrival[exchange], holes)
@@ -52,8 +51,10 @@ def _new_of_symbol(
     return None if new.all() else new
 
 
-def _note_content_ids(known: dict[int, int], ids: Array, stamps: Array, new: Array) -> None:
-    for row in np.flatnonzero(ids < 0).tolist():
+def _note_content_ids(known: dict[int, int], ids: Array, stamps: Array, arrival: Array, new: Array) -> None:
+    """The first to arrive counts, as in the table: a copy may have another `seq`."""
+    rows = np.flatnonzero(ids < 0)
+    for row in rows[np.argsort(arrival[rows])].tolist():
         trade_id = int(ids[row])
         if trade_id in known:
             new[row] = False
@@ -65,9 +66,8 @@ def _new_exchange_ids(
     symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, holes: list[tuple[str, Hole]]
 ) -> Array | None:
     days = stamps // US_PER_DAY
-    steps = np.diff(ids)
-    if (steps > 0).all() and (days[0] == days[-1]):
-        new = _add_runs(symbols, code, ids, stamps, steps, holes)
+    if (np.diff(ids) > 0).all() and (days[0] == days[-1]):
+        new = _add_runs(symbols, code, ids, stamps, holes)
         return None if new.all() else new
     order = np.lexsort((arrival, ids, days))
     first = np.concatenate(([True], (np.diff(ids[order]) != 0) | (np.diff(days[order]) != 0)))
@@ -75,22 +75,14 @@ def _new_exchange_ids(
     new = np.zeros(len(ids), dtype=bool)
     for day in np.unique(days):
         of_day = rows[days[rows] == day]
-        new[of_day] = _add_runs(symbols, code, ids[of_day], stamps[of_day], np.diff(ids[of_day]), holes)
+        new[of_day] = _add_runs(symbols, code, ids[of_day], stamps[of_day], holes)
     return None if new.all() else new
 
 
 def _add_runs(
-    symbols: Symbols, code: int, ids: Array, stamps: Array, steps: Array, holes: list[tuple[str, Hole]]
+    symbols: Symbols, code: int, ids: Array, stamps: Array, holes: list[tuple[str, Hole]]
 ) -> Array:
-    """Note ascending ids of one day, run by run."""
-    seen, name = symbols.seen[code], symbols.names[code]
-    if (steps == 1).all():
-        new, opened = seen.add_run(ids, stamps)
-        holes += [(name, hole) for hole in opened]
-        return new
-    cuts = np.concatenate(([0], np.flatnonzero(steps != 1) + 1, [len(ids)])).tolist()
-    new = np.empty(len(ids), dtype=bool)
-    for start, end in pairwise(cuts):
-        new[start:end], opened = seen.add_run(ids[start:end], stamps[start:end])
-        holes += [(name, hole) for hole in opened]
+    """Note ascending ids of one day."""
+    new, opened = symbols.seen[code].add_run(ids, stamps)
+    holes += [(symbols.names[code], hole) for hole in opened]
     return new
