@@ -40,8 +40,15 @@ SELECT min(timestamp) FROM (SELECT timestamp FROM processed_bars WHERE symbol = 
     ORDER BY timestamp DESC LIMIT %s) AS before
 """
 _AFTER = """
-SELECT max(timestamp) FROM (SELECT timestamp FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s
-    AND method = 'ols' AND timestamp > %s ORDER BY timestamp LIMIT %s) AS after
+SELECT max(timestamp) FROM (
+    SELECT timestamp FROM spread_analytics WHERE symbol_pair = %(pair)s AND timeframe = %(timeframe)s
+        AND window_bars = %(window)s AND method = 'ols' AND timestamp >= %(changed)s AND timestamp <= %(carried)s
+    UNION ALL (SELECT timestamp FROM spread_analytics WHERE symbol_pair = %(pair)s AND timeframe = %(timeframe)s
+        AND window_bars = %(window)s AND method = 'ols' AND timestamp > %(carried)s ORDER BY timestamp LIMIT %(rows)s)) AS after
+"""
+_BEGUN = """
+SELECT EXISTS (SELECT 1 FROM processed_bars y JOIN processed_bars x USING (timeframe, timestamp)
+    WHERE y.symbol = %s AND x.symbol = %s AND timeframe = %s AND timestamp < %s)
 """
 CHUNK_ROWS = 5_000
 
@@ -73,9 +80,13 @@ def compute_pair(
     return Written(len(wanted), changed)
 
 
-def touched_until_us(cursor: Cursor, key: PairKey, changed_us: int) -> int | None:
-    """Last stored row that a change of the bar at `changed_us` can reach: two windows on; None if no row is later."""
-    cursor.execute(_AFTER, (*key, from_us(changed_us - 1), 2 * key.window))
+def touched_until_us(cursor: Cursor, key: PairKey, changed_us: int, stale_us: int) -> int | None:
+    """Last stored row that a change of the bar at `changed_us` can reach; None if no row is as late as the bar.
+
+    The bar's close may be carried for `stale_us`; a row with it is in the windows of two windows more.
+    """
+    changed, carried = from_us(changed_us), from_us(changed_us + stale_us)
+    cursor.execute(_AFTER, {**key._asdict(), "changed": changed, "carried": carried, "rows": 2 * key.window})
     row = cursor.fetchone()
     return to_us(row[0]) if row and row[0] else None
 
@@ -99,7 +110,9 @@ def _rows(
 ) -> list[Row]:
     length_us = timeframe_us(key.timeframe)
     closed = committed_view(cursor, settings).watermarks
-    legs = Legs(length_us, settings.stale_leg_s * 1_000_000)
+    cursor.execute(_BEGUN, (*symbols, key.timeframe, from_us(since_us)))
+    begun = cursor.fetchone()
+    legs = Legs(length_us, settings.stale_leg_s * 1_000_000, begun=bool(begun and begun[0]))
     for leg, symbol in zip((legs.y, legs.x), symbols, strict=True):
         leg.closed_us = min(closed.get(symbol, -1), 2**62 if last_us is None else last_us + length_us)
         if leg.closed_us > 0:

@@ -51,6 +51,9 @@ _COMMITTED_WATERMARKS = """
 SELECT key, max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = ANY(%s) GROUP BY key
 """
 
+#: Held shared by whoever adds pair rows, alone by whoever recomputes what they stand on.
+ROWS_LOCK = 0x6765_6D73_0003
+
 
 class PairKey(NamedTuple):
     """One series of rows."""

@@ -1,6 +1,7 @@
 """What follows a rebuild: the pair rows that used the bars, the aggregator's windows, and live listeners."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import redis
 from psycopg2.extensions import connection as Connection
@@ -8,7 +9,7 @@ from psycopg2.extras import execute_values
 
 from aggregator.barstore import BarLeaves, Settled
 from aggregator.pairbook import compute_pair, touched_until_us
-from aggregator.pairstage import PairKey
+from aggregator.pairstage import ROWS_LOCK, PairKey
 from common.codec import iso_us
 from common.database import transaction
 from common.events import Event, publish
@@ -46,18 +47,42 @@ def follow_up(
 def _recompute(
     settings: Settings, connection: Connection, leaves: BarLeaves, key: PairKey, symbols: tuple[str, str], changed: Sequence[int]
 ) -> list[Event]:
-    """Answers an event that names the range whose rows are new or changed, if any are."""
-    events = []
+    """Answers an event that names the range whose rows are new or changed, if any are.
+
+    Rows that the aggregator adds meanwhile stand on the old ones. So there are two passes: the first may be long and holds nobody
+    up; during the second, of the few rows since, no rows are added; then the aggregator reads its windows again.
+    """
+
+    def pass_from(first_us: int) -> tuple[int | None, int]:
+        with transaction(connection), connection.cursor() as cursor:
+            until_us = touched_until_us(cursor, key, max(changed), settings.stale_leg_s * 1_000_000)
+        if until_us is None:
+            return None, 0
+        return until_us, compute_pair(connection, leaves, settings, key, symbols, first_us, until_us).changed
+
+    done_us, first_changes = pass_from(min(changed))
+    with _pair_rows_held(connection):
+        until_us, later_changes = pass_from(max(min(changed), done_us or 0))
+        with transaction(connection), connection.cursor() as cursor:
+            execute_values(cursor, _RELOAD, [(symbol, key.timeframe) for symbol in symbols])
+    if until_us is None or not first_changes + later_changes:
+        return []
+    body = {"symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window}
+    told = {"changed": first_changes + later_changes, "from": iso_us(min(changed)), "to": iso_us(until_us)}
+    return [Event("spread.revised", {**body, **told})]
+
+
+@contextmanager
+def _pair_rows_held(connection: Connection) -> Iterator[None]:
+    """No aggregator adds pair rows meanwhile; a session that is lost lets go by itself."""
     with transaction(connection), connection.cursor() as cursor:
-        until_us = touched_until_us(cursor, key, max(changed))
-    if until_us is not None:
-        written = compute_pair(connection, leaves, settings, key, symbols, min(changed), until_us)
-        if written.changed:
-            body = {"symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window, "changed": written.changed}
-            events = [Event("spread.revised", {**body, "from": iso_us(min(changed)), "to": iso_us(until_us)})]
-    with transaction(connection), connection.cursor() as cursor:
-        execute_values(cursor, _RELOAD, [(symbol, key.timeframe) for symbol in symbols])
-    return events
+        cursor.execute("SELECT pg_advisory_lock(%s)", (ROWS_LOCK,))
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            with transaction(connection), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", (ROWS_LOCK,))
 
 
 def _series(settings: Settings) -> Iterable[tuple[PairKey, tuple[str, str]]]:

@@ -11,7 +11,7 @@ from aggregator import alertstage, barstore, checkpoint
 from aggregator.core import Core, Mark, Outcome
 from aggregator.events import closed_events
 from aggregator.intervals import Hole
-from aggregator.pairstage import PairStage
+from aggregator.pairstage import ROWS_LOCK, PairStage
 from common.database import transaction
 from common.events import Event
 from common.partitions import leaf_ranges
@@ -133,6 +133,7 @@ class BarsStore:
 
     def _reload_pairs(self, cursor: Cursor) -> None:
         """Bars or rows of a series were rebuilt: read its window again, so that the rows to come stand on what is stored."""
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ROWS_LOCK,))
         cursor.execute(_RELOADS, (self._core.symbols.names,))
         if cursor.rowcount:
             self._pairs.load(cursor, self._core.watermarks())
