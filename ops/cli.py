@@ -23,6 +23,7 @@ COMMANDS = {
     "bars": "Rebuild bars from ticks, by hand.",
     "verify": "Check that nothing is lost or doubled and bars are what the ticks say; --repair mends.",
     "bench": "Measure on private servers, beside ceilings of the same run.",
+    "chaos": "Faults at random moments on a private instance, and the proof that nothing was lost.",
     "check": "ruff, mypy and the import contracts.",
     "test": "check, then all tests against real servers; arguments go to pytest.",
 }

@@ -12,7 +12,7 @@ from ops.servers.instance import free_port, instance_urls, move_taken_ports, por
 from ops.servers.postgres import check_version
 from ops.shutdown import leftovers, shut_down
 from ops.steps import Steps
-from ops.supervision import programs, render_supervisord
+from ops.supervision import Program, programs, render_supervisord
 from ops.watch import asked_to_stop, stay, wait_ready
 
 
@@ -34,9 +34,9 @@ def start(house: House, settings: Settings, detach: bool) -> int:
         shut_down(house, steps.say)
     settings = with_free_ports(settings)
     _look_at_servers(house, settings)
-    _write_files(house, settings)
+    write_files(house, settings, programs(settings))
     steps.say(f"{'using' if (house.data_dir / 'postgres').exists() else 'making'} the data directory {house}")
-    supervisord = _start_supervisor(house)
+    supervisord = start_supervisor(house)
     try:
         with asked_to_stop():
             wait_ready(house, supervisord, steps)
@@ -86,15 +86,17 @@ def _look_at_servers(house: House, settings: Settings) -> None:
         move_taken_ports(house.data_dir)
 
 
-def _write_files(house: House, settings: Settings) -> None:
+def write_files(house: House, settings: Settings, wanted: list[Program]) -> None:
+    """Write what the supervisor reads, and remember the settings."""
     house.logs.mkdir(parents=True, exist_ok=True)
-    text = render_supervisord(programs(settings), house.data_dir, house.socket, as_root=os.getuid() == 0)
+    text = render_supervisord(wanted, house.data_dir, house.socket, as_root=os.getuid() == 0)
     write_private(house.configuration, text)
     database_url, redis_url = instance_urls(settings)
     house.remember(settings.model_copy(update={"database_url": database_url, "redis_url": redis_url}))
 
 
-def _start_supervisor(house: House) -> "subprocess.Popen[bytes]":
+def start_supervisor(house: House) -> "subprocess.Popen[bytes]":
+    """Start the supervisor of written files, with the remembered settings and no others."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("GEMS_", "SUPERVISOR_"))}
     environ |= {**house.settings().to_env(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(house.configuration)]

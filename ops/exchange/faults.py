@@ -24,6 +24,10 @@ class Faults:
     """Messages after which each connection is cut without a close frame; 0: never."""
     silent: bool = False
     """Subscriptions are acknowledged, and nothing comes."""
+    halted: bool = False
+    """Nothing is traded; all that was traded can still be asked for."""
+    mute: str = ""
+    """Symbol whose subscriptions are acknowledged and stay silent, while the others flow."""
     refuse: bool = False
     """WebSocket handshakes are answered with 503."""
     rest_status: int = 0
@@ -50,7 +54,7 @@ def changed(faults: Faults, wanted: Mapping[str, Any]) -> Faults:
         if name not in kinds:
             raise ValueError(f"{name} is not a fault; there are {', '.join(kinds)}")
         given = float(value) if kinds[name] is float and type(value) is int else value
-        if type(given) is not kinds[name] or (kinds[name] is not bool and given < 0) or (name in FRACTIONS and given > 1):
+        if type(given) is not kinds[name] or (kinds[name] in (int, float) and given < 0) or (name in FRACTIONS and given > 1):
             raise ValueError(f"{name} can not be {value!r}")
     return replace(faults, **{name: kinds[name](value) for name, value in wanted.items()})
 

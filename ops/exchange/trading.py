@@ -21,7 +21,7 @@ async def walk(tape: WalkTape, hub: Hub) -> None:
     delays_s = backoff_s()
     while True:
         try:
-            traded = tape.advance(now_us())
+            traded = [] if hub.faults.halted else tape.advance(now_us())
             delays_s = backoff_s()
         except OSError as exc:
             delay_s = next(delays_s)

@@ -1,0 +1,35 @@
+"""What a fault is."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from ops.chaos.plan import Shape
+from ops.chaos.world import World
+
+
+class Fault(ABC):
+    """One kind of fault; an object of it hits once."""
+
+    kind: ClassVar[str]
+    targets: ClassVar[frozenset[str]]
+    lasts_s: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    #: Redis forgets what it had acknowledged: what only HTTP clients sent may be gone with it.
+    redis_forgets: ClassVar[bool] = False
+    #: PostgreSQL goes back to what it was a while ago.
+    postgres_forgets: ClassVar[bool] = False
+
+    @abstractmethod
+    def inject(self, world: World) -> None:
+        """Do harm.
+
+        Raises:
+            NotNow: there is nothing to hit.
+        """
+
+    def heal(self, world: World) -> None:  # noqa: B027
+        """Undo it; what is over by itself needs nothing."""
+
+    @classmethod
+    def shape(cls) -> Shape:
+        """For the plan."""
+        return Shape(cls.kind, cls.targets, *cls.lasts_s)

@@ -1,0 +1,183 @@
+"""Faults of Redis and PostgreSQL: away, cut off, full, forgetful."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import psycopg2
+import redis
+
+from ops.chaos.disk import copy_owned
+from ops.chaos.faults import Fault
+from ops.chaos.world import NotNow, World
+
+_TORN_BYTES = 300_000
+
+
+class Away(Fault):
+    """Killed, and not started again for a while."""
+
+    servers: ClassVar[tuple[str, ...]]
+    lasts_s = (4.0, 15.0)
+
+    def inject(self, world: World) -> None:
+        for name in self.servers:
+            world.take_down(name)
+
+    def heal(self, world: World) -> None:
+        for name in self.servers:
+            world.bring_up(name)
+
+
+def away(*servers: str) -> type[Fault]:
+    """The kind that takes these servers away."""
+    body = {"kind": f"{' and '.join(servers)} away", "targets": frozenset(servers), "servers": servers}
+    return type(f"Away_{'_'.join(servers)}", (Away,), body)
+
+
+class RedisCut(Fault):
+    """Every connection to Redis is closed by it."""
+
+    kind, targets = "redis connections cut", frozenset({"redis"})
+
+    def inject(self, world: World) -> None:
+        try:
+            with world.redis() as client:
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        except redis.RedisError as exc:
+            raise NotNow(f"Redis: {exc}") from exc
+
+
+class PostgresCut(Fault):
+    """Every session of PostgreSQL is terminated."""
+
+    kind, targets = "postgres sessions cut", frozenset({"postgres"})
+
+    def inject(self, world: World) -> None:
+        try:
+            world.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        except psycopg2.Error as exc:
+            raise NotNow(f"PostgreSQL: {exc}") from exc
+
+
+class RedisFull(Fault):
+    """Redis takes no more writes."""
+
+    kind, targets, lasts_s = "redis out of memory", frozenset({"redis"}), (2.0, 8.0)
+
+    def inject(self, world: World) -> None:
+        self._limit(world, "1mb")
+
+    def heal(self, world: World) -> None:
+        self._limit(world, f"{world.settings.redis_max_mb}mb")
+
+    @staticmethod
+    def _limit(world: World, memory: str) -> None:
+        try:
+            with world.redis() as client:
+                client.config_set("maxmemory", memory)
+        except redis.RedisError as exc:
+            raise NotNow(f"Redis: {exc}") from exc
+
+
+class DiskFull(Fault):
+    """The server's disk has no room left."""
+
+    server: ClassVar[str]
+    lasts_s = (3.0, 10.0)
+
+    def inject(self, world: World) -> None:
+        if self.server not in world.disks.mounted:
+            raise NotNow("disks can not be mounted here")
+        world.disks.fill(self.server)
+
+    def heal(self, world: World) -> None:
+        world.disks.clear(self.server)
+
+
+def disk_full(server: str) -> type[Fault]:
+    """The kind that fills the disk of this server."""
+    body = {"kind": f"{server} disk full", "targets": frozenset({server}), "server": server}
+    return type(f"DiskFull_{server}", (DiskFull,), body)
+
+
+class RedisFlushed(Fault):
+    """FLUSHALL: streams, groups and all."""
+
+    kind, targets, redis_forgets = "redis flushed", frozenset({"redis"}), True
+
+    def inject(self, world: World) -> None:
+        try:
+            with world.redis() as client:
+                client.flushall()
+        except redis.RedisError as exc:
+            raise NotNow(f"Redis: {exc}") from exc
+
+
+class RedisTorn(Fault):
+    """Killed, and the newest of its log cut off, as a lost machine would."""
+
+    kind, targets, redis_forgets = "redis log cut", frozenset({"redis"}), True
+
+    def inject(self, world: World) -> None:
+        world.take_down("redis")
+        try:
+            logs = list((world.settings.data_dir / "redis").rglob("*.incr.aof"))
+            newest = max(logs, key=lambda path: path.stat().st_mtime)
+            with newest.open("rb+") as file:
+                file.truncate(max(0, newest.stat().st_size - _TORN_BYTES))
+        finally:
+            world.bring_up("redis")
+
+
+class RedisOld(Fault):
+    """Killed, and started on a copy of its files made some seconds before."""
+
+    kind, targets, lasts_s, redis_forgets = "redis on an older copy", frozenset({"redis"}), (3.0, 10.0), True
+
+    def __init__(self) -> None:
+        self._copy = Path(tempfile.mkdtemp(prefix="gems-chaos-copy-"))
+
+    def inject(self, world: World) -> None:
+        """A running server's files: what is torn at their end, it cuts by itself when it starts on them."""
+        copy_owned(world.settings.data_dir / "redis", self._copy)
+
+    def heal(self, world: World) -> None:
+        folder = world.settings.data_dir / "redis"
+        world.take_down("redis")
+        try:
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            copy_owned(self._copy, folder)
+        finally:
+            world.bring_up("redis")
+            shutil.rmtree(self._copy)
+
+
+class PostgresOld(Fault):
+    """Killed, and started on a copy of its files made some seconds before: what is younger comes from the stream again."""
+
+    kind, targets, lasts_s = "postgres on an older copy", frozenset({"postgres", "redis"}), (5.0, 12.0)
+    postgres_forgets = True
+
+    def __init__(self) -> None:
+        self._copy = Path(tempfile.mkdtemp(prefix="gems-chaos-copy-"))
+
+    def inject(self, world: World) -> None:
+        world.take_down("postgres")  # a copy of a running server's files would not be of one moment
+        try:
+            copy_owned(world.settings.data_dir / "postgres", self._copy)
+        finally:
+            world.bring_up("postgres")
+
+    def heal(self, world: World) -> None:
+        folder = world.settings.data_dir / "postgres"
+        world.take_down("postgres")
+        try:
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            copy_owned(self._copy, folder)
+        finally:
+            world.bring_up("postgres")
+            shutil.rmtree(self._copy)

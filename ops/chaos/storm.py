@@ -1,0 +1,109 @@
+"""Plays a plan on a world: injects, heals, and tells what happens."""
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+import psycopg2
+import redis
+
+from ops.chaos.clients import Again, Asked, Clients, Filed, Late
+from ops.chaos.faults import Fault
+from ops.chaos.plan import Planned
+from ops.chaos.processes import frozen, killed
+from ops.chaos.promises import Ledger
+from ops.chaos.stores import PostgresCut, PostgresOld, RedisCut, RedisFlushed, RedisFull, RedisOld, RedisTorn, away, disk_full
+from ops.chaos.venue import VENUE_KINDS
+from ops.chaos.world import NotNow, World
+
+Tell = Callable[[str], None]
+_HEAL_S = 60.0
+_PROCESSES = ("producer", "writer_0", "writer_1", "aggregator_0", "tasks", "web", "importer", "redis", "postgres", "sim")
+
+KINDS: tuple[type[Fault], ...] = (
+    *map(killed, _PROCESSES),
+    *map(frozen, ("redis", "postgres", "writer_0", "aggregator_0", "producer")),
+    away("redis"), away("postgres"), away("redis", "postgres"), away("writer_1"), away("aggregator_0"),
+    RedisCut, PostgresCut, RedisFull, disk_full("redis"), disk_full("postgres"),
+    RedisFlushed, RedisTorn, RedisOld, PostgresOld,
+    *VENUE_KINDS,
+    Late, Again, Filed,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done, by kind; `skipped`: there was nothing to hit."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+class Storm:
+    """One plan being played."""
+
+    def __init__(self, world: World, clients: Clients, ledger: Ledger, tell: Tell) -> None:
+        self._world, self._clients, self._ledger, self._tell = world, clients, ledger, tell
+        self._kinds = {fault.kind: fault for fault in KINDS}
+        self.tally = Tally()
+
+    def play(self, planned: Sequence[Planned], length_s: float) -> Tally:
+        """All of the plan, and what is left of the time; whatever ends it, all is healed then."""
+        began_s, numbers = time.monotonic(), count()
+        due: list[tuple[float, int, Planned | Fault]] = [(each.at_s, next(numbers), each) for each in planned]
+        heapq.heapify(due)
+        try:
+            while due:
+                at_s, _, what = due[0]
+                time.sleep(max(0.0, at_s - (time.monotonic() - began_s)))
+                heapq.heappop(due)
+                if isinstance(what, Fault):
+                    self._heal(what)
+                elif fault := self._injected(what):
+                    heapq.heappush(due, (time.monotonic() - began_s + what.lasts_s, next(numbers), fault))
+            time.sleep(max(0.0, length_s - (time.monotonic() - began_s)))
+        finally:
+            for _, _, what in due:
+                if isinstance(what, Fault):
+                    self._heal(what)
+        return self.tally
+
+    def _injected(self, planned: Planned) -> Fault | None:
+        kind = self._kinds[planned.kind]
+        fault = kind(self._clients) if issubclass(kind, Asked) else kind()
+        self._tell(planned.kind + (f" for {planned.lasts_s:.1f} s" if planned.lasts_s else ""))
+        if kind.redis_forgets and not planned.lasts_s:
+            self._confirm()
+        try:
+            fault.inject(self._world)
+        except NotNow as exc:
+            self.tally.skipped[planned.kind] = str(exc)
+            return None
+        self.tally.done[planned.kind] += 1
+        return fault
+
+    def _heal(self, fault: Fault) -> None:
+        """Until it is healed: a world that stays ill proves nothing."""
+        if fault.redis_forgets:
+            self._confirm()
+        until_s = time.monotonic() + _HEAL_S
+        while True:
+            try:
+                fault.heal(self._world)
+                break
+            except NotNow:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.2)
+        if fault.redis_forgets:
+            self._ledger.redis_forgot()
+        if fault.postgres_forgets:
+            self._ledger.postgres_forgot()
+
+    def _confirm(self) -> None:
+        with suppress(psycopg2.Error, redis.RedisError):
+            self._ledger.confirm(self._world)
