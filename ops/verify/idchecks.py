@@ -17,8 +17,10 @@ from ops.verify.moment import Session
 from ops.verify.report import Check, Finding
 
 _GAPS = """
-SELECT symbol, first_id, last_id FROM gaps WHERE state = 'open' AND symbol = coalesce(%s, symbol) ORDER BY symbol, first_id
+SELECT symbol, first_id, last_id, state FROM gaps WHERE state <> 'closed' AND symbol = coalesce(%s, symbol)
+ORDER BY symbol, first_id
 """
+_STATES = {"open": "an open gap", "lost": "lost, the venue does not have them"}
 
 
 class IdChecks:
@@ -33,7 +35,7 @@ class IdChecks:
     def tell_open_gaps(self, cursor: Cursor, symbol: str | None) -> None:
         """What is missing and known to be."""
         cursor.execute(_GAPS, (symbol,))
-        self.order.known = [f"{symbol} ids {Ids(first, last)}: an open gap" for symbol, first, last in cursor.fetchall()]
+        self.order.known = [f"{name} ids {Ids(first, last)}: {_STATES[state]}" for name, first, last, state in cursor.fetchall()]
 
     def check(self, symbol: str, runs: list[Run]) -> None:
         """Look at the runs of all days of a symbol."""

@@ -1,4 +1,4 @@
-"""Laws 1 and 2 by ids: exchange ids of a symbol follow on each other; what is missing is an open gap; no id is on two days."""
+"""Laws 1 and 2 by ids: exchange ids of a symbol follow on each other; what is missing is a known gap; no id is on two days."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -21,7 +21,7 @@ GROUP BY run ORDER BY 1
 """
 _STORED = "SELECT DISTINCT trade_id FROM raw_ticks WHERE symbol = %s AND trade_id BETWEEN %s AND %s ORDER BY trade_id"
 _STAMPS = "SELECT min(timestamp), max(timestamp) FROM raw_ticks WHERE symbol = %s AND trade_id IN (%s, %s)"
-_OPEN_GAPS = "SELECT first_id, last_id FROM gaps WHERE symbol = %s AND state = 'open' ORDER BY first_id"
+_KNOWN_GAPS = "SELECT first_id, last_id FROM gaps WHERE symbol = %s AND state <> 'closed' ORDER BY first_id"
 #: Ids that clients name themselves need not follow on each other.
 LOOSE_SOURCES = ("api", "api.trade")
 
@@ -106,8 +106,8 @@ def without(ids: Ids, covered: Iterable[tuple[int, int]]) -> list[Ids]:
 
 
 def still_missing(cursor: Cursor, symbol: str, hole: Ids) -> list[Ids]:
-    """What of a hole is neither stored by now nor in an open gap."""
-    cursor.execute(_OPEN_GAPS, (symbol,))
+    """What of a hole is neither stored by now nor in a known gap."""
+    cursor.execute(_KNOWN_GAPS, (symbol,))
     left = without(hole, cursor.fetchall())
     missing: list[Ids] = []
     for ids in left:

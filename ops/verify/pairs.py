@@ -14,7 +14,7 @@ from common.trades import US_PER_DAY, from_us
 
 Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-9
-#: A deviation below this share of the price is rounding: the z-score is NULL. Just above it, it can't be had to 1e-9.
+#: A deviation below this share of the price is rounding: there is none, nor a z-score. Just above it, neither is had to 1e-9.
 FLOOR = 1e-12
 STATISTICS = ("hedge_ratio", "intercept", "spread", "rolling_mean", "rolling_std", "z_score", "correlation")
 _CHUNK_NUMBERS = 2_000_000
@@ -155,7 +155,7 @@ def _told(stored: tuple[Any, ...], expected: tuple[Any, ...], unsure: bool) -> s
         if name == "carried":
             differs = have != want
         elif have is None or np.isnan(want):
-            at_the_floor = name == "z_score" and FLOOR / 4 < deviation / price < FLOOR * 4
+            at_the_floor = name in ("rolling_std", "z_score") and deviation / price < FLOOR * 4
             differs = (have is None) != bool(np.isnan(want)) and not unsure and not at_the_floor
         else:
             differs = abs(have - want) > _tolerance(name, float(want), price, deviation)

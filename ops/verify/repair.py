@@ -23,8 +23,8 @@ _MARK = """
 INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s RETURNING id
 """
 _GAP = """
-INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES %s
-ON CONFLICT (symbol, first_id, last_id) DO UPDATE SET state = 'open', closed_at = NULL
+INSERT INTO gaps AS g (symbol, first_id, last_id, from_us, to_us) VALUES %s
+ON CONFLICT (symbol, first_id, last_id) DO UPDATE SET state = 'open', closed_at = NULL WHERE g.state = 'closed'
 """
 
 def repair(settings: Settings, connection: Connection, damage: Damage, tell: Tell) -> None:

@@ -4,14 +4,19 @@ import time
 
 from common.codec import iso_us
 from common.settings import pair_legs
+from common.trades import from_us
 from common.view import View
 from ops.verify.moment import Session
 from ops.verify.pairs import BadRow, Series, compare_rows, stored_series
 from ops.verify.report import Check, Finding, Span, Tell, wider
 
 #: How long a rebuild may take to write the pair rows that follow from its bars: a transaction of its own.
-FOLLOWED_WITHIN_S = 3.0
+FOLLOWED_WITHIN_S = 15
 _POLL_S = 0.2
+_JUST_WRITTEN = """
+SELECT EXISTS (SELECT 1 FROM processed_bars WHERE symbol = ANY(%s) AND timeframe = %s AND timestamp >= %s AND timestamp <= %s
+    AND written_at > clock_timestamp() - %s * interval '1 second')
+"""
 
 
 class RowChecks:
@@ -31,20 +36,28 @@ class RowChecks:
             legs = pair_legs(series.pair, frozenset(view.watermarks))
             if legs and symbol in (None, *legs):
                 for day in sorted({day for leg in legs for day in days.get(leg, [])}):
-                    self._one_day(series, legs, day, min(view.watermarks[leg] for leg in legs))
+                    self._one_day(series, legs, day, min(view.closed_us(leg) for leg in legs))
 
     def _one_day(self, series: Series, legs: tuple[str, str], day: int, closed_us: int) -> None:
         until_s = time.monotonic() + FOLLOWED_WITHIN_S
-        while True:
-            count, bad = self._look(series, legs, day, closed_us)
-            if not bad or time.monotonic() > until_s:
-                break
+        count, bad = self._look(series, legs, day, closed_us)
+        while bad and time.monotonic() < until_s and self._just_written(series, legs, bad):
             time.sleep(_POLL_S)
+            count, bad = self._look(series, legs, day, closed_us)
         self.rows.checked += count
         name = f"{series.pair} {series.timeframe} window {series.window}"
         self.rows.add(Finding(f"{name} {iso_us(row.start_us)}: {row.told}", None, row.start_us, row.start_us) for row in bad)
         if bad:
             self.damage[series] = wider(self.damage.get(series), (bad[0].start_us, bad[-1].start_us))
+
+    def _just_written(self, series: Series, legs: tuple[str, str], bad: list[BadRow]) -> bool:
+        """True if bars that these rows may use are so new that their rows may be on the way."""
+        since_us = max(0, bad[0].start_us - self._session.settings.stale_leg_s * 1_000_000)
+        stamps = from_us(since_us), from_us(bad[-1].start_us)
+        with self._session.snapshot() as cursor:
+            cursor.execute(_JUST_WRITTEN, (list(legs), series.timeframe, *stamps, FOLLOWED_WITHIN_S))
+            row = cursor.fetchone()
+        return bool(row and row[0])
 
     def _look(self, series: Series, legs: tuple[str, str], day: int, closed_us: int) -> tuple[int, list[BadRow]]:
         settings = self._session.settings

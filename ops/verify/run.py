@@ -75,7 +75,7 @@ class Verifier:
             runs: list[Run] = []
             for day in of_symbol:
                 self._tell(symbol, done, total)
-                runs += bars.check(symbol, day, view.watermarks.get(symbol, 0))
+                runs += bars.check(symbol, day, view.closed_us(symbol))
                 done += 1
             self._ids.check(symbol, runs)
         self._tell("bars", total, total)
