@@ -28,7 +28,7 @@ from producer.publisher import Publisher
 
 LOOK_S = 1.0
 SETTLE_S = 3.0  # a younger gap may be a trade that overtook another, or be filled by the catch-up
-STORE_S = 20.0  # ids that were fetched are not asked for again before
+STORE_S = 10.0  # ids that were fetched are not asked for again before
 UNFED_S = 60.0  # how often gaps of symbols that are not fed, or that REST refuses, are looked at
 PAGES_A_TURN = 50
 EMPTY_TURNS = 10  # a page may be empty for a moment, where REST is behind the stream

@@ -146,7 +146,8 @@ class Hub:
         """Send prints of one stream to all who listen; each wire's frames are made once."""
         made: dict[Wire, tuple[list[str], bytes]] = {}
         self.published += len(prints)
-        for connection in self.listeners(symbol, kind) if not self.faults.silent else ():
+        is_silent = self.faults.silent or self.faults.mute == symbol
+        for connection in () if is_silent else self.listeners(symbol, kind):
             wire = connection.wire
             if wire not in made:
                 messages = trade_messages(symbol, kind, prints, event_us, wire)

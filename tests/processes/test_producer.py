@@ -1,13 +1,9 @@
 """The producer against the simulated exchange, real Redis and PostgreSQL: whatever is killed, no id is missing."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +16,12 @@ from common.sources import register_source
 from common.streams import connect_redis
 from ops.embedded import PrivateServers
 from tests.exchange.running import RunningExchange, running_exchange
+from tests.processes.feeding import DEADLINE_S, fact, producing, until
+from tests.processes.feeding import feed_settings as settings_of_feed
 from tests.servers import FreshDatabases, private_servers
 
 pytestmark = pytest.mark.process
-ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30.0
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-
-
-class RunningProducer:
-    """`python -m producer`; can be killed and started again."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._log = settings.data_dir / "producer.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it; it waits for what it needs by itself."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("GEMS_")} | self.settings.to_env()
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "producer"], cwd=ROOT, env=env, stderr=log)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it by a signal; its exit code."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(DEADLINE_S)
-
-    def log(self) -> str:
-        """What it said."""
-        return self._log.read_text()
 
 
 @pytest.fixture
@@ -62,29 +33,7 @@ def exchange(tmp_path: Path) -> Iterator[RunningExchange]:
 
 
 def feed_settings(settings: Settings, exchange: RunningExchange, **more: Any) -> Settings:
-    given = {"sim_port": exchange.port, "symbols": SYMBOLS, "pairs": (), "history": "3s", "stale_after_s": 5.0}
-    return settings.model_copy(update=given | more)
-
-
-@contextmanager
-def producing(settings: Settings) -> Iterator[RunningProducer]:
-    """A producer that is gone at the end."""
-    running = RunningProducer(settings)
-    running.start()
-    try:
-        yield running
-    finally:
-        if running.process is not None and running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"waited {DEADLINE_S:g} s for {what}"
-        time.sleep(0.02)
-    return found
+    return settings_of_feed(settings, exchange, **{"symbols": SYMBOLS, **more})
 
 
 def streamed_ids(client: redis.Redis) -> dict[str, list[int]]:
@@ -95,10 +44,6 @@ def streamed_ids(client: redis.Redis) -> dict[str, list[int]]:
             symbol, trade_id, _ = row.split(",", 2)
             ids[symbol].append(int(trade_id))
     return ids
-
-
-def fact(client: redis.Redis, name: str) -> int:
-    return int(client.hget("health:producer", name) or 0)
 
 
 def wait_past(client: redis.Redis, exchange: RunningExchange) -> None:
