@@ -98,13 +98,13 @@ class World:
         """kill -9 of a process that its supervisor is not to start again before `bring_up`."""
         pid = self.pid(name)
         os.kill(pid, signal.SIGSTOP)  # so that the supervisor's polite signal finds nobody who could obey it
-        self.house.supervisor().stopProcess(name, False)
+        self.house.supervisor().stopProcess(self._full_name(name), False)
         os.kill(pid, signal.SIGKILL)
         self._until(lambda: self.processes()[name]["statename"] in ("STOPPED", "EXITED"), f"end of {name}")
 
     def bring_up(self, name: str) -> None:
         """Start what was taken down."""
-        self.house.supervisor().startProcess(name, False)
+        self.house.supervisor().startProcess(self._full_name(name), False)
 
     def ask_exchange(self, path: str, **headers: str) -> Any:
         """The JSON of a GET from the simulated exchange."""
@@ -130,6 +130,9 @@ class World:
                 return False
             time.sleep(0.2)
         return True
+
+    def _full_name(self, name: str) -> str:
+        return f"{self.processes()[name]['group']}:{name}"
 
     def keep_logs(self, folder: Path) -> None:
         """Copy what the processes said."""
