@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common.errors import ConfigError
@@ -93,6 +94,25 @@ class Settings(BaseSettings):
         """Every setting as the environment variable that would give it again."""
         return {f"GEMS_{name.upper()}": _as_text(getattr(self, name)) for name in type(self).model_fields}
 
+    @field_validator("host")
+    @classmethod
+    def _only_this_machine(cls, value: str) -> str:
+        if value != "localhost" and not _is_loopback(value):
+            why = "would open an API without keys to other machines"
+            raise ValueError(f"{why}; use 127.0.0.1, or put a proxy that asks for credentials before it")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_pairs_of(cls, given: Any) -> Any:
+        """Other symbols and no word of pairs: the default pairs that are left, or else the first two symbols."""
+        names = given.get("symbols") if isinstance(given, dict) and "pairs" not in given else None
+        symbols = cls._split(names) if names is not None else ()
+        if names is None or not all(isinstance(symbol, str) for symbol in symbols):
+            return given
+        kept = [pair for pair in cls.model_fields["pairs"].default if pair_legs(pair, tuple(symbols))]
+        return {**given, "pairs": tuple(kept) or (("_".join(symbols[:2]),) if len(symbols) > 1 else ())}
+
     @field_validator("symbols", "pairs", "timeframes", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -137,9 +157,8 @@ class Settings(BaseSettings):
     @field_validator("pairs")
     @classmethod
     def _pairs_of_symbols(cls, value: tuple[str, ...], found: ValidationInfo) -> tuple[str, ...]:
-        symbols: tuple[str, ...] | None = found.data.get("symbols")
-        for pair in value if symbols is not None else ():
-            assert symbols is not None
+        symbols: tuple[str, ...] = found.data.get("symbols") or ()
+        for pair in value if symbols else ():
             if pair_legs(pair, symbols) is None:
                 raise ValueError(f"{pair!r} is not Y_X of two different GEMS_SYMBOLS ({', '.join(symbols)})")
         return value
@@ -184,6 +203,13 @@ def pair_legs(pair: str, symbols: tuple[str, ...] | frozenset[str]) -> tuple[str
         if y in symbols and x in symbols and y != x:
             return y, x
     return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _sentence(error: Any) -> str:

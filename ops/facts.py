@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from common.database import connect_database
 from common.settings import Settings
 from common.streams import GROUP, EntryId, connect_redis, stream_names
-from ops.house import House
+from ops.house import House, NotRunning
 
 _RATE_OVER_S = 1.0
 #: Entries are counted by reading them; past this many nobody needs the number.
@@ -59,7 +59,7 @@ def processes(house: House, told: dict[str, Any]) -> list[dict[str, Any]]:
     """What the supervisor says of each process, and what the process last said of itself."""
     try:
         found = house.supervisor().getAllProcessInfo()
-    except (OSError, xmlrpc.client.Error):
+    except (NotRunning, OSError, xmlrpc.client.Error):
         return []
     return [
         {

@@ -11,7 +11,7 @@ from web.health import Health
 from web.live import Hub
 from web.routes import API_BLUEPRINTS, PLAIN_BLUEPRINTS
 from web.routes.health import register_healthz
-from web.security import register_security, require_loopback
+from web.security import register_security
 from web.spooled import request_class
 from web.stores import Stores
 
@@ -26,7 +26,6 @@ def create_app(settings: Settings) -> Flask:
     Raises:
         ConfigError: a store is not named, or the host is open to other machines.
     """
-    require_loopback(settings)
     for name in ("database_url", "redis_url"):
         if not getattr(settings, name):
             raise ConfigError(f"GEMS_{name.upper()}: is not set; start with ./gems up, or name your own")

@@ -7,11 +7,9 @@ from typing import Any
 from common.errors import ConfigError
 from common.lifecycle import EXIT_CONFIG
 from common.settings import Settings
-from web.security import require_loopback
 
 try:
     _settings = Settings.from_env()
-    require_loopback(_settings)
 except ConfigError as exc:
     sys.stderr.write(f"web: {exc}\n")
     sys.exit(EXIT_CONFIG)

@@ -32,6 +32,7 @@ def compute() -> None:
 @click.option("--window", default=60, show_default=True, type=click.IntRange(3, 10_000), help="Bars in the rolling window.")
 def spread(house: House, symbol1: str, symbol2: str, timeframe: str, window: int) -> int:
     """Hedge ratio, spread, z-score and correlation of a pair."""
+    symbol1, symbol2 = symbol1.upper(), symbol2.upper()
     params = {"symbol1": symbol1, "symbol2": symbol2, "timeframe": timeframe, "window": window}
     return _compute(house, "spread", params, _SPREAD, (f"{symbol1}_{symbol2}", timeframe, window))
 
@@ -43,6 +44,7 @@ def spread(house: House, symbol1: str, symbol2: str, timeframe: str, window: int
 @click.option("--window", default=20, show_default=True, type=click.IntRange(2, 10_000), help="Bars in the rolling window.")
 def stats(house: House, symbol: str, timeframe: str, window: int) -> int:
     """Returns, volatility, mean volume, change and range of a symbol's bars."""
+    symbol = symbol.upper()
     params = {"symbol": symbol, "timeframe": timeframe, "window": window}
     return _compute(house, "stats", params, _STATS, (symbol, timeframe, window))
 
@@ -58,15 +60,20 @@ def _compute(house: House, kind: str, params: Mapping[str, Any], query: str, key
         if last.state == "failed":
             click.secho(f"compute {kind}: {last.error}", fg="red", err=True)
             return 1
+        if not last.counts.get("rows"):
+            click.secho(f"No closed bars of {' and '.join(_symbols(params))} are stored for {params['timeframe']}.", err=True)
+            return 1
         with connection, connection.cursor() as cursor:
             cursor.execute(query, key)
             show([column.name for column in cursor.description or ()], cursor.fetchall()[::-1])
     finally:
         connection.close()
-    stored = ", ".join(f"{name} {count:,}" for name, count in last.counts.items())
-    nothing = "No closed bars are stored for this; ./gems status tells what runs."
-    click.echo(f"stored: {stored}" if last.counts.get("rows") else nothing)
+    click.echo("stored: " + ", ".join(f"{name} {count:,}" for name, count in last.counts.items()))
     return 0
+
+
+def _symbols(params: Mapping[str, Any]) -> list[str]:
+    return [value for name, value in params.items() if name.startswith("symbol")]
 
 
 def show(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
