@@ -25,7 +25,7 @@ class Dashboard:
         if self.page.url != self.home:
             self.page.goto(f"{self.url}/")
             self.home = self.page.url  # with the view in it, once the page has begun
-        wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 40, "z-score drawn")
+        wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 60, "z-score drawn")
         wait_until(lambda: self.look("live")["state"] == "live", 20, "live line")
         return self
 

@@ -61,3 +61,14 @@ def test_history_past_the_bound_lets_the_newest_go_and_takes_no_live_row_then(pa
         " return [rows.detached, rows.last.time, rows.length];",
     )
     assert (detached, last, length) == (True, 99, 100)
+
+
+def test_a_page_that_replaces_all_keeps_what_was_told_while_it_was_fetched(page: Page) -> None:
+    times, revision = run(
+        page,
+        "const rows = new Rows(); [1, 2].forEach((time) => rows.put({time, revision: 0, closed: true})); rows.note();"
+        " rows.put({time: 7, revision: 0, closed: true}); rows.put({time: 5, revision: 1, closed: true});"
+        " rows.replace([4, 5, 6].map((time) => ({time, revision: 0, closed: true})));"
+        " return [rows.all.map((row) => row.time), rows.at(5).revision];",
+    )
+    assert (times, revision) == ([4, 5, 6, 7], 1)

@@ -34,7 +34,7 @@ export class Alerts {
     const ofPair = $("alert-type").selectedOptions[0].dataset.of === "pair";
     const names = ofPair ? pairs : symbols;
     const wanted = [$("alert-subject").value, ofPair ? view.pair : view.symbol].find((name) => names.includes(name)) ?? names[0];
-    $("alert-subject").replaceChildren(...names.map((name) => el("option", { value: name }, name.replace("_", " / "))));
+    $("alert-subject").replaceChildren(...names.map((name) => el("option", { value: name }, name.replace("_", "/"))));
     if (wanted) $("alert-subject").value = wanted;
   }
 

@@ -66,7 +66,7 @@ export class Health {
 
   gauges(gauges) {
     const state = this.live.state;
-    const all = [["Line", LIVE_TEXTS[state], state === "live" ? "ok" : "warn"], ...gauges];
+    const all = [["Stream", LIVE_TEXTS[state], state === "live" ? "ok" : "warn"], ...gauges];
     const box = $("gauges");
     while (box.children.length > all.length) box.lastChild.remove();
     while (box.children.length < all.length) box.append(el("li", { className: "gauge" }, el("span"), el("b")));

@@ -22,6 +22,7 @@ export class Loader {
     this.loadedMs = 0;
     this.failures = 0;
     this.fetchingOlder = false;
+    this.rows.journal = null;
     this.chart.restart();
     this.chart.tell("Loading …", { loading: true });
     return this.reload();
@@ -29,12 +30,11 @@ export class Loader {
 
   /** The newest page stands in place of what was there. */
   reload() {
+    this.rows.note();
     return this.fetch({ limit: PAGE }, (page) => {
-      const open = this.rows.detached || !this.rows.last || this.rows.last.closed !== false ? null : this.rows.last;
-      this.rows.clear();
-      for (const row of page) this.rows.put(row);
-      if (open) this.rows.put(open);
+      this.rows.replace(page);
       this.chart.atStart = page.length < PAGE;
+      if (!this.loadedMs) this.chart.framed = false; // live rows may have come, and been framed, before the page
       this.loadedMs = Date.now();
     });
   }

@@ -10,6 +10,7 @@ const SLACK = 500; // so that a full series is not cut and drawn anew at every n
 export class Rows {
   constructor(cap = CAP) {
     this.cap = cap;
+    this.journal = null; // rows that are told while a page is fetched which will stand in place of all
     this.clear();
   }
 
@@ -28,6 +29,7 @@ export class Rows {
 
   /** A row from a live event or a page. */
   put(row) {
+    if (this.journal && this.journal.push(row) > this.cap) this.journal.shift();
     const last = this.last;
     if (!last || row.time > last.time) {
       if (this.detached) return;
@@ -47,6 +49,18 @@ export class Rows {
       this.all.splice(at, 0, row);
       this.rebuilt = true;
     }
+  }
+
+  /** From here on, until `replace`, rows are also noted: a page may be older than they are when it comes. */
+  note() { this.journal ??= []; }
+
+  /** A page, oldest first, stands in place of all; what was told since it was asked for comes on top, and so does an open bar. */
+  replace(page) {
+    const told = this.journal ?? [];
+    const open = this.last?.closed === false && !this.detached ? [this.last] : [];
+    this.journal = null;
+    this.clear();
+    for (const row of [...page, ...told, ...open]) this.put(row);
   }
 
   /** A page that ends where ours begins; true if newer rows had to go for it. */
