@@ -46,7 +46,7 @@ class Quiet:
         for ear in self._ears:
             self._rest(ear, now_s, self._stale_s)
             if again:
-                ear.due_s, ear.reconnected = now_s + min(SETTLE_S, self._stale_s), True
+                ear.due_s, ear.reconnected = now_s + min(SETTLE_S, self._stale_s / 2), True
 
     def look(self, now_s: float) -> Look:
         """Look at every flow; one is asked about at a time."""
