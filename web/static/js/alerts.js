@@ -8,7 +8,7 @@ import { announce, notice } from "./notices.js";
 const TEXTS = {
   zscore_high: ["z-score above", 2], zscore_low: ["z-score below minus", 2], zscore_abs: ["|z-score| above", 2],
   correlation_break: ["correlation below", 0.5], spread_above: ["spread above", null], spread_below: ["spread below", null],
-  volume_spike: ["volume above, times its mean of 20", 3], price_movement: ["move in a bar above, %", 0.5],
+  volume_spike: ["volume over mean of 20, above", 3], price_movement: ["move in % above", 0.5],
   price_above: ["price above", null], price_below: ["price below", null],
 };
 const FIELDS = { symbol_pair: "alert-subject", alert_type: "alert-type", "condition.threshold": "alert-threshold", "condition.timeframe": "alert-timeframe" };
