@@ -22,6 +22,7 @@ COMMANDS = {
     "compute": "Compute spreads or price statistics over stored bars, by hand.",
     "bars": "Rebuild bars from ticks, by hand.",
     "verify": "Check that nothing is lost or doubled and bars are what the ticks say; --repair mends.",
+    "dead-letters": "What could not be stored, and why: list, replay, drop.",
     "bench": "Measure on private servers, beside ceilings of the same run.",
     "chaos": "Faults at random moments on a private instance, and the proof that nothing was lost.",
     "check": "ruff, mypy and the import contracts.",

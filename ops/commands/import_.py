@@ -44,7 +44,7 @@ def _tell(name: str, last: TaskState) -> int:
     """One sentence; the exit code."""
     counts = f"{last.counts.get('accepted', 0):,} trades of {', '.join(last.counts.get('symbols', [])) or 'no symbol'}"
     if last.counts.get("rejected"):
-        counts += f", {last.counts['rejected']:,} rows refused (./gems psql -- -c 'TABLE dead_letters' says why)"
+        counts += f", {last.counts['rejected']:,} rows refused (./gems dead-letters list says why)"
     if last.state == "failed":
         click.secho(f"{name}: {last.error} ({counts} were taken)", fg="red", err=True)
         return 1

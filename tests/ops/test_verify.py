@@ -123,7 +123,8 @@ def test_all_laws_hold_on_what_the_pipeline_made(broken):
 )  # fmt: skip
 def test_a_changed_bar_is_found(broken, timeframe, column, amount):
     change = f"UPDATE processed_bars SET {column} = {column} + {amount}"  # noqa: S608
-    assert run(broken, change + " WHERE symbol = 'SYM0' AND timeframe = %s AND timestamp = %s", timeframe, one_bar(broken, timeframe)) == 1
+    change += " WHERE symbol = 'SYM0' AND timeframe = %s AND timestamp = %s"
+    assert run(broken, change, timeframe, one_bar(broken, timeframe)) == 1
     code, report = verify(broken.settings, "--symbol", "SYM0")
     assert (code, found(report)) == (1, {BARS[timeframe]: 1})
     assert f" wrong: {column} " in check_of(report, BARS[timeframe])["findings"][0]["what"]
