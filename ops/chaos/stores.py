@@ -22,8 +22,15 @@ class Away(Fault):
     lasts_s = (4.0, 15.0)
 
     def inject(self, world: World) -> None:
-        for name in self.servers:
-            world.take_down(name)
+        taken: list[str] = []
+        try:
+            for name in self.servers:
+                world.take_down(name)
+                taken.append(name)
+        except NotNow:
+            for name in taken:
+                world.bring_up(name)
+            raise
 
     def heal(self, world: World) -> None:
         for name in self.servers:

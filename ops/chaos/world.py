@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ import psycopg2
 import redis
 import urllib3
 from psycopg2.extensions import connection as Connection
+from supervisor.xmlrpc import Faults
 
 from common.database import connect_database
 from common.errors import GemsError
@@ -95,16 +97,27 @@ class World:
                 continue
 
     def take_down(self, name: str) -> None:
-        """kill -9 of a process that its supervisor is not to start again before `bring_up`."""
+        """kill -9 of a process that its supervisor is not to start again before `bring_up`.
+
+        Raises:
+            NotNow: it does not run, or has just ended.
+        """
         pid = self.pid(name)
-        os.kill(pid, signal.SIGSTOP)  # so that the supervisor's polite signal finds nobody who could obey it
-        self.house.supervisor().stopProcess(self._full_name(name), False)
+        try:
+            os.kill(pid, signal.SIGSTOP)  # so that the supervisor's polite signal finds nobody who could obey it
+            self.house.supervisor().stopProcess(self._full_name(name), False)
+        except (ProcessLookupError, xmlrpc.client.Fault) as exc:
+            raise NotNow(f"{name} has just ended") from exc
         os.kill(pid, signal.SIGKILL)
         self._until(lambda: self.processes()[name]["statename"] in ("STOPPED", "EXITED"), f"end of {name}")
 
     def bring_up(self, name: str) -> None:
         """Start what was taken down."""
-        self.house.supervisor().startProcess(self._full_name(name), False)
+        try:
+            self.house.supervisor().startProcess(self._full_name(name), False)
+        except xmlrpc.client.Fault as exc:
+            if exc.faultCode != Faults.ALREADY_STARTED:
+                raise NotNow(f"{name} can not be started: {exc.faultString}") from exc
 
     def ask_exchange(self, path: str, **headers: str) -> Any:
         """The JSON of a GET from the simulated exchange."""
