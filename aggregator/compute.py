@@ -15,6 +15,7 @@ from aggregator.pairbook import compute_pair
 from aggregator.pairstage import PairKey
 from aggregator.pricestats import price_statistics
 from aggregator.rebuild import Span, rebuild
+from aggregator.revised import follow_up
 from common.database import transaction
 from common.partitions import leaf_ranges
 from common.settings import Settings
@@ -71,9 +72,9 @@ class Computer:
             span = Span(symbol, max(first_us, day * US_PER_DAY), min(last_us, (day + 1) * US_PER_DAY) - 1)
             span = kept_span(self._settings, span)
             if span.first_us <= span.last_us:
-                counts["bars_changed"] += len(
-                    rebuild(self._connection, self._leaves, span, [timeframe], closed_us, self._settings.shards)
-                )
+                settled = rebuild(self._connection, self._leaves, span, [timeframe], closed_us, self._settings.shards)
+                follow_up(self._settings, self._client, self._connection, self._leaves, settled)
+                counts["bars_changed"] += len(settled)
             tell_progress(self._connection, task.task_id, done / len(days), counts)
         return counts
 

@@ -1,5 +1,7 @@
 """Alert rules, legs of a pair and price statistics: pure, each against its own sentence."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,7 +50,7 @@ def test_once_triggers_once_and_is_never_cleared(series):
 def test_within_the_cooldown_of_a_trigger_there_is_no_other(series, cooldown_us):
     events = run(rule(cooldown_us=cooldown_us), series)
     triggers = [at for at, name in events if name == "triggered"]
-    assert all(later - earlier >= cooldown_us for earlier, later in zip(triggers, triggers[1:], strict=False))
+    assert all(later - earlier >= cooldown_us for earlier, later in pairwise(triggers))
     names = [name for _, name in events]
     assert names == (["triggered", "cleared"] * len(names))[: len(names)]
 
@@ -145,16 +147,15 @@ def test_a_bar_from_the_past_is_not_taken():
 def test_rows_do_not_depend_on_when_bars_and_clocks_come(y, x, stale_s, data):
     y, x = sorted(y), sorted(x)
     whole = legs_of(y, x, 30, stale_s)
-    legs, rows, at = Legs(SECOND, stale_s * SECOND), [], 0
+    legs, rows = Legs(SECOND, stale_s * SECOND), []
     clocks = sorted(data.draw(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("yx")), max_size=12)))
     for closed_s, name in [*clocks, (30, "y"), (30, "x")]:
         leg, seconds = getattr(legs, name), y if name == "y" else x
         for second in seconds:
-            if leg.closed_us // SECOND <= second + 0 < closed_s:
+            if leg.closed_us // SECOND <= second < closed_s:
                 leg.add(LegBar(second * SECOND, "1", 1.0, False))
         leg.closed_us = max(leg.closed_us, closed_s * SECOND)
         rows += legs.rows()
-        at += 1
     assert [(r.start_us // SECOND, r.carried, r.y.start_us // SECOND, r.x.start_us // SECOND) for r in rows] == whole
 
 
