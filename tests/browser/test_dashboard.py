@@ -32,7 +32,7 @@ def epoch_s(stamp: str) -> float:
 def closed_alike(dashboard: Dashboard) -> int:
     """How many closed bars are drawn as the API tells them, once all are: a bar may be rebuilt between two looks."""
     seen: list[Any] = []
-    until_s = time.monotonic() + 15
+    until_s = time.monotonic() + 25
     while differing := (seen := bars_compared(dashboard))[1]:
         assert time.monotonic() < until_s, f"bars drawn and told otherwise: {differing}"
     return int(seen[0])

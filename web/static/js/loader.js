@@ -46,7 +46,7 @@ export class Loader {
     return this.fetch({ limit: PAGE, start: this.startBefore(this.rows.last.time) }, (page) => page.forEach((row) => this.rows.put(row)));
   }
 
-  /** The newest rows again: tests of the pair reach rows after they were told. */
+  /** The newest rows again. */
   renew(bars) {
     if (this.rows.detached || !this.rows.length) return undefined;
     return this.fetch({ limit: bars }, (page) => page.forEach((row) => this.rows.put(row)));

@@ -17,8 +17,8 @@ import { SCANNED, Scanner } from "./scanner.js";
 import { setUpUpload } from "./upload.js";
 import { CONFIG, legsOf, lengthS, pairChoices, readView, writeView } from "./view.js";
 
-const RENEW_TESTS_MS = 10000;
-const RENEW_TESTS_BARS = 90;
+const RENEW_MS = 10000;
+const RENEW_BARS = 300;
 
 let view = readView();
 let clock = new Clock(view.zone);
@@ -256,7 +256,14 @@ listen({ goOn: false });
 learnSymbols();
 scanner.load(view.timeframe);
 setInterval(learnSymbols, 60000);
-setInterval(() => { if (!document.hidden && legsOf(view.pair, symbols)) { pairLoader.renew(RENEW_TESTS_BARS)?.then(numbers); scanner.load(view.timeframe); } }, RENEW_TESTS_MS);
+setInterval(() => !document.hidden && renew(), RENEW_MS);
+
+/** The newest rows again: tests of a pair reach rows that were told before, and an event that never came would stay a hole. */
+function renew() {
+  barLoader.renew(RENEW_BARS);
+  if (legsOf(view.pair, symbols)) pairLoader.renew(RENEW_BARS)?.then(numbers);
+  scanner.load(view.timeframe);
+}
 
 /** What is drawn, for tests and for the curious: copies, nothing can be changed by them. */
 window.gems = Object.freeze({
