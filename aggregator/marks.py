@@ -20,7 +20,7 @@ QUIET_S, PATIENCE_S = 0.3, 5.0
 MANY = 20_000
 _MARKS = """
 SELECT id, symbol, first_us, last_us, stream, entry_ms, entry_seq, due_us, extract(epoch FROM now() - marked_at)::float
-FROM dirty_ranges ORDER BY id LIMIT %s
+FROM dirty_ranges ORDER BY due_us, id LIMIT %s
 """
 
 

@@ -3,6 +3,7 @@
 Start and resume are one path: after any fault the state is the last checkpoint's, and the stream is read on from there.
 """
 
+import math
 import time
 
 import numpy as np
@@ -35,6 +36,8 @@ CHUNK_ROWS = 50_000
 COMMIT_S = 1.0
 #: How often the stream is looked at for having been changed behind our back.
 LOOK_S = 1.0
+#: A run that ends sooner did not get to work: the next try waits longer.
+WORKED_S = 10.0
 #: How far back bars are rebuilt when entries may have been lost.
 DOUBT_US = 120_000_000
 _LOCK = 0x6765_6D73_0100
@@ -47,14 +50,15 @@ def aggregate(settings: Settings, stop: Stop, shard: int) -> None:
     connection = wait_for_schema(settings, stop, f"gems aggregator {shard}")
     delays = backoff_s()
     while connection and not stop.requested():
+        began_s = math.inf
         try:
             if connection.closed:
                 connection = connect_database(settings, f"gems aggregator {shard}")
             if _own(connection, shard, stop):
-                service = Service(settings, stop, shard, connection)
-                delays = backoff_s()
-                service.run()
+                began_s = time.monotonic()
+                Service(settings, stop, shard, connection).run()
         except OUTAGES as exc:
+            delays = backoff_s() if time.monotonic() - began_s > WORKED_S else delays
             delay_s = next(delays)
             first_line = (str(exc).strip().splitlines() or [""])[0]
             log.warning("%s: %s; going on from the last checkpoint in %.1f s", type(exc).__name__, first_line, delay_s)
