@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from common.errors import ConfigError
+from common.errors import ConfigError, StoreUnavailable
 from ops.commands import takes_house
 from ops.house import House
 
@@ -56,6 +56,9 @@ def verify(
 
     Ends with 0 if laws 1 to 3 hold, 1 if not. Bars that are not closed yet are left out.
     """
+    import psycopg2
+    import redis
+
     from common.settings import SYMBOL_PATTERN
     from ops.verify.scope import asked_days
 
@@ -63,7 +66,11 @@ def verify(
         raise ConfigError(f"--symbol: {symbol!r} is not a symbol (upper case, at most 40 of A-Z 0-9 : . _ -)")
     if from_us is not None and to_us is not None and to_us <= from_us:
         raise ConfigError("--to: must be after --from")
-    reports = _run(house, asked_days(from_us, to_us, symbol), deep, mend, as_json)
+    try:
+        reports = _run(house, asked_days(from_us, to_us, symbol), deep, mend, as_json)
+    except (psycopg2.OperationalError, redis.RedisError) as exc:
+        first_line = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        raise StoreUnavailable(f"verify needs PostgreSQL and Redis of {house}: {first_line}") from exc
     if as_json:
         before = {"before_repair": reports[0].as_json()} if reports[1:] else {}
         click.echo(json.dumps({**reports[-1].as_json(), **before}, indent=1))

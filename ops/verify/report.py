@@ -80,8 +80,8 @@ class Report:
         """The verdict."""
         if self.found:
             broken = sorted({check.law for check in self.checks if check.found})
-            laws = f"law {broken[0]} does" if len(broken) == 1 else f"laws {', '.join(map(str, broken))} do"
-            return f"{laws} not hold: {self.found:,} findings"
+            laws = f"law {broken[0]} does" if len(broken) == 1 else f"laws {' and '.join(map(str, broken))} do"
+            return f"{laws} not hold: {self.found:,} finding{'s' if self.found > 1 else ''}"
         pending = f"; {self.pending:,} are left out until a reader or a rebuild has finished them" if self.pending else ""
         return f"laws 1 to 3 hold{pending}"
 

@@ -41,7 +41,7 @@ class Screen:
             found = f"[red]{check.found:,}[/]" if check.found else "[green]none[/]"
             left_out = f"{check.pending:,}" if check.pending else "-"
             table.add_row(str(check.law), check.name, f"{check.checked:,} {check.unit}", found, left_out)
-        self._console.print(table)
+        Console(width=max(self._console.width, 100), highlight=False).print(table)
         for line in [line for check in report.checks for line in _lines(check)]:
             self._console.print(f"  {line}", soft_wrap=True)
         for note in report.notes:
