@@ -100,7 +100,7 @@ def test_07_residuals_are_tested_with_engle_grangers_values():
         slope, intercept = np.polyfit(x, y, 1)
         plain += adfuller(y - slope * x - intercept, result_object=False)[1] < 0.05
         ours += bool(engle_granger(y, x).is_cointegrated)
-    assert ours <= 5 < plain, "two independent walks: about one in twenty may pass"
+    assert ours <= 3 < plain, "of 40 independent pairs about two may pass"
 
 
 def test_08_any_hedge_ratio_fits_and_no_deviation_is_null(house):
