@@ -82,9 +82,10 @@ def rebuild(
     """
     leaves.ensure(connection, range(span.first_us, span.last_us + 1, US_PER_DAY))
     leaves.ensure(connection, [max(0, span.first_us - US_PER_DAY), span.last_us])
+    with transaction(connection), connection.cursor() as cursor:  # of its own: the aggregator may want to note the same gap
+        _shrink_filled_gaps(cursor, span, shards)
     with transaction(connection), connection.cursor() as cursor:
         barstore.open_staging(cursor)
-        _shrink_filled_gaps(cursor, span, shards)
         for timeframe in timeframes:
             for start_us, end_us in _pieces(span, timeframe_us(timeframe), closed_us):
                 _stage_piece(cursor, span.symbol, timeframe, start_us, end_us)

@@ -1,7 +1,6 @@
 """Half a real day of Binance's BTCUSDT through a line that drops, repeats, reorders and breaks: all trades, Binance's candles."""
 
 import csv
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from common.sources import register_source
 from common.trades import Trade
+from tests import WHOLE
 from tests.exchange.running import RunningExchange, running_exchange
 from tests.pipeline import a_pipeline
 from tests.processes.feeding import fact, feed_settings, producing
@@ -22,8 +22,6 @@ __all__ = ["archive"]  # a fixture
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 
-#: The whole takes some minutes by hand: GEMS_TEST_WHOLE=1.
-WHOLE = bool(os.environ.get("GEMS_TEST_WHOLE"))
 CUT_EVERY_S = 5.0 if WHOLE else 0.5
 FAULTS = {"drop": 0.01, "duplicate": 0.05, "reorder": 0.02, "malformed": 0.01, "unknown": 0.01}
 ALL = ("writer_0", "writer_1", "aggregator_0", "tasks")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 import zstandard
 
 from ops.house import ROOT
+from tests import WHOLE
 from tests.processes.house import Instance, an_instance, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
@@ -21,7 +21,7 @@ SHARED = ROOT.parent / "shared" / "data"
 FILE = SHARED / "trades" / "binance_spot_BTCUSDT_aggTrades_2024-01-01_00-12h.csv.zst"
 NAME = "BTCUSDT-aggTrades-2024-01-01.csv"
 #: The whole half day takes about a minute longer: GEMS_TEST_WHOLE=1.
-HOURS = 12 if os.environ.get("GEMS_TEST_WHOLE") else 1
+HOURS = 12 if WHOLE else 1
 LENGTHS_MS = {"5m": 300_000, "15m": 900_000, "1h": 3_600_000}
 CANDLES = """
 SELECT extract(epoch FROM timestamp)::bigint * 1000, open, high, low, close, volume FROM processed_bars
