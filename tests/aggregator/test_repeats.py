@@ -73,6 +73,15 @@ def test_holes_are_the_missing_ids_between_the_smallest_and_the_largest(ids, dat
         assert (hole.from_us, hole.to_us) == (DAY_US + hole.first_id - 1, DAY_US + hole.last_id + 1)
 
 
+def test_ids_that_came_again_on_the_next_day_do_not_hide_a_repeat_of_the_day_before():
+    symbols = Symbols()
+    feed(symbols, [Trade("A", n, DAY_US - 10 + n, "1", "1") for n in range(5, 10)])
+    feed(symbols, [Trade("A", 6, DAY_US + 1, "1", "1")])
+    assert feed(symbols, [Trade("A", 9, DAY_US - 1, "1", "1"), Trade("A", 9, DAY_US + 2, "1", "1")]) == [
+        Trade("A", 9, DAY_US + 2, "1", "1")
+    ]
+
+
 def test_a_hole_is_told_once_when_it_opens_and_lies_between_the_stamps_around_it():
     symbols, holes = Symbols(), []
     feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (5, 6)], holes)

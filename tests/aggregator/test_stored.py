@@ -76,6 +76,14 @@ def test_a_late_trade_raises_the_revision_where_a_value_changes_and_keeps_revisi
     assert house.differences() == []
 
 
+def test_a_status_is_no_value_and_raises_no_revision(house):
+    feed(house, each_second("A", ["5"] * 10))
+    house.rows("UPDATE processed_bars SET status = 'gap'")
+    assert len(house.rebuild(Span("A", START_US, START_US + 9 * SECOND))) == len(house.rows(BAR, "1s"))
+    assert {row[2:] for row in house.rows(BAR, "1s")} == {(0, "complete")}
+    assert house.rows("TABLE bar_revisions") == []
+
+
 def test_a_bar_whose_ticks_are_gone_is_gone_and_kept_as_a_revision(house):
     feed(house, each_second("A", ["5"] * 6))
     house.rows("DELETE FROM raw_ticks WHERE trade_id = 3")
