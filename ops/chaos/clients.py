@@ -6,8 +6,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import psycopg2
 import urllib3
 
 from common.codec import iso_us
@@ -20,7 +22,8 @@ from ops.chaos.world import SYMBOLS, NotNow, World
 
 POSTED, FILED = "POSTED", "FILED"
 _EVERY_S = 0.4
-_TICKS = 20
+_LOOK_S = 2.0
+_TICKS, _ROWS = 20, 300
 _SIDES = {"b": "buy", "s": "sell", "": ""}
 
 
@@ -35,6 +38,7 @@ class Clients:
         self.attempts = self.refused = 0
         self.faults: list[str] = []  # 4xx: we asked for nonsense, or were told so
         self._run(self._post_on)
+        self._run(self._look_on)
 
     def stop(self, deadline_s: float) -> bool:
         """No new requests; True if those under way were answered in time."""
@@ -88,14 +92,20 @@ class Clients:
         while not self._stop.wait(_EVERY_S):
             self._post(self._anonymous("posted", POSTED, _now_us()))
 
+    def _look_on(self) -> None:
+        """See soon what is stored: the less depends on Redis, the more a loss would say."""
+        while not self._stop.wait(_LOOK_S):
+            with suppress(psycopg2.Error):
+                self._ledger.confirm(self._world)
+
     def _anonymous(self, what: str, symbol: str, first_us: int) -> Promise:
         ticks = [self._tick(symbol, 0, first_us + number * 1000, number) for number in range(_TICKS)]
         named = [tick._replace(trade_id=content_id(tick.symbol, tick.event_us, tick.price, tick.size, 0)) for tick in ticks]
         return self._ledger.add(Promise(what, named))
 
     def _numbered(self) -> list[Trade]:
-        first_id, first_us = len(self._files) * 1000 + 1, _now_us() - self._chance.randint(1, 90) * 1_000_000
-        return [self._tick(FILED, first_id + n, first_us + n * 10_000, n)._replace(seq=None) for n in range(300)]
+        first_id, first_us = len(self._files) * _ROWS + 1, _now_us() - self._chance.randint(1, 90) * 1_000_000
+        return [self._tick(FILED, first_id + n, first_us + n * 10_000, n)._replace(seq=None) for n in range(_ROWS)]
 
     def _tick(self, symbol: str, trade_id: int, event_us: int, number: int) -> Trade:
         price, size = self._chance.randint(1, 10**8), self._chance.randint(1, 10**6)

@@ -56,9 +56,13 @@ class Ledger:
             promise.forgotten = promise.forgotten or not promise.confirmed
 
     def postgres_forgot(self) -> None:
-        """PostgreSQL is what it was a while ago: the stream still has the trades, but a file's task may be gone with its row."""
+        """PostgreSQL is what it was a while ago: the stream still has the trades, but a file's task may be gone with its row.
+
+        What was seen in the table has to be seen there again.
+        """
         for promise in self:
             promise.forgotten = promise.forgotten or (promise.what == "file" and not promise.confirmed)
+            promise.confirmed = False
 
 
 def _all_in(trades: Iterable[Trade], stored: set[tuple[str, int]]) -> bool:

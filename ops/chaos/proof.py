@@ -32,7 +32,7 @@ SELECT d.symbol, d.trade_id, d.duty, t.symbol IS NOT NULL AS there, (d.timestamp
 FROM duty d LEFT JOIN raw_ticks t USING (symbol, trade_id)
 """
 _BY_SYMBOL = """
-SELECT symbol, count(DISTINCT trade_id) FILTER (WHERE duty IN ('made', 'promised')),
+SELECT symbol, count(DISTINCT trade_id) FILTER (WHERE duty IN ('made', 'promised', 'forgotten')),
     count(DISTINCT trade_id) FILTER (WHERE there),
     count(DISTINCT trade_id) FILTER (WHERE NOT there AND duty IN ('made', 'promised')),
     count(DISTINCT trade_id) FILTER (WHERE NOT there AND duty = 'forgotten'), count(*) FILTER (WHERE there AND NOT same),

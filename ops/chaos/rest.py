@@ -13,8 +13,8 @@ SELECT (SELECT count(*) FROM dirty_ranges d WHERE due_us <= coalesce(
             (SELECT max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = d.symbol),
             (SELECT min(position_ms) * 1000 FROM checkpoints), 0)),
     (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running')),
-    (SELECT count(*) FROM gaps WHERE state = 'open')
-"""
+    (SELECT count(*) FROM gaps WHERE state = 'open' AND symbol = ANY(%s))
+"""  # of symbols that are fed: nobody can ask a client for what it has not sent
 _NEWEST = "SELECT max(trade_id) FROM raw_ticks WHERE symbol = %s"
 
 
@@ -31,7 +31,7 @@ def what_moves(world: World) -> list[str]:
                 moving.append(f"the writers are at {writers_position(client, stream)} of {last} in {stream}")
         told: Any = client.hgetall("health:producer")
         facts = {name.decode(): value.decode() for name, value in told.items()}
-        cursor.execute(_LEFT)
+        cursor.execute(_LEFT, (list(world.settings.symbols),))
         row = cursor.fetchone()
         assert row, "a query of counts answers a row"
         moving += [f"{n} {what}" for n, what in zip(row, ("marks to rebuild", "open tasks", "open gaps"), strict=True) if n]

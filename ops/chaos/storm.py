@@ -22,7 +22,7 @@ from ops.chaos.world import NotNow, World
 
 Tell = Callable[[str], None]
 _HEAL_S = 60.0
-_AGAIN_S = 2.0
+_AGAIN_S, _AT_LEAST_S = 3.0, 30.0
 _PROCESSES = ("producer", "writer_0", "writer_1", "aggregator_0", "tasks", "web", "importer", "redis", "postgres", "sim")
 
 KINDS: tuple[type[Fault], ...] = (
@@ -66,7 +66,7 @@ class Storm:
                     self._heal(what)
                 elif fault := self._injected(what):
                     heapq.heappush(due, (time.monotonic() - began_s + what.lasts_s, next(numbers), fault))
-                elif at_s + _AGAIN_S + what.lasts_s < min(length_s, what.at_s + 5 * _AGAIN_S):
+                elif at_s + _AGAIN_S + what.lasts_s < length_s and at_s < what.at_s + _AT_LEAST_S:
                     heapq.heappush(due, (at_s + _AGAIN_S, next(numbers), what))
             time.sleep(max(0.0, length_s - (time.monotonic() - began_s)))
         finally:
@@ -84,8 +84,8 @@ class Storm:
         try:
             fault.inject(self._world)
         except NotNow as exc:
-            self.tally.skipped[planned.kind] = str(exc)
-            self._tell(f"{planned.kind}: not now, {exc}")
+            self.tally.skipped[planned.kind] = str(exc).splitlines()[0]
+            self._tell(f"{planned.kind}: not now, {self.tally.skipped[planned.kind]}")
             return None
         self.tally.done[planned.kind] += 1
         return fault
