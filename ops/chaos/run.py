@@ -18,6 +18,7 @@ _FLOW_S = 60.0
 _CLEAR_S = 4.0
 _FIRST_IDS = "SELECT symbol, min(trade_id) FROM raw_ticks WHERE trade_id >= 0 AND symbol = ANY(%s) GROUP BY symbol"
 _DRAIN_S = 150.0
+_STILL_S = 3.0  # heartbeats are two seconds old at most
 
 Tell = Callable[[str], None]
 
@@ -86,15 +87,18 @@ def _rest(world: World, deadline_s: float, tell: Tell) -> tuple[list[str], float
     """What still moves when the time is over, and how long it took to rest."""
     began_s = told_s = time.monotonic()
     moving: list[str] = []
+    still_since_s: float | None = None
 
     def resting() -> bool:
-        nonlocal moving, told_s
+        nonlocal moving, told_s, still_since_s
         moving = ["a server that does not answer"]
         moving = what_moves(world)
-        if moving and time.monotonic() - told_s > 10:
-            told_s = time.monotonic()
+        now_s = time.monotonic()
+        still_since_s = None if moving else still_since_s or now_s
+        if moving and now_s - told_s > 10:
+            told_s = now_s
             tell("waiting: " + "; ".join(moving))
-        return not moving
+        return still_since_s is not None and now_s - still_since_s > _STILL_S
 
     world.wait(resting, deadline_s)
     return moving, time.monotonic() - began_s
