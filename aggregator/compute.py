@@ -73,8 +73,8 @@ class Computer:
             span = kept_span(self._settings, span)
             if span.first_us <= span.last_us:
                 settled = rebuild(self._connection, self._leaves, span, [timeframe], closed_us, self._settings.shards)
-                follow_up(self._settings, self._client, self._connection, self._leaves, settled)
                 counts["bars_changed"] += len(settled)
+                follow_up(self._settings, self._client, self._connection, self._leaves)
             tell_progress(self._connection, task.task_id, done / len(days), counts)
         return counts
 

@@ -21,6 +21,8 @@ from common.streams import shard_of
 from common.timeframes import timeframe_us
 from common.trades import from_us, to_us
 
+#: A series without rows begins this many bars back at most (or three windows); a task computes what is older.
+FIRST_ROWS = 5_000
 _INSERT = """
 INSERT INTO spread_analytics (symbol_pair, timeframe, window_bars, method, timestamp, symbol1_price, symbol2_price,
     hedge_ratio, intercept, spread, rolling_mean, rolling_std, z_score, correlation, carried, has_gap)
@@ -186,7 +188,7 @@ class PairStage:
         for name, symbol in zip(("y", "x"), symbols, strict=True):
             leg = getattr(legs, name)
             leg.closed_us = watermarks.get(symbol, -1)
-            since_us = last_us - stale_us - length_us if rows else leg.closed_us - 3 * key.window * length_us
+            since_us = last_us - stale_us - length_us if rows else leg.closed_us - max(3 * key.window, FIRST_ROWS) * length_us
             for bar in _bars(cursor, symbol, key.timeframe, since_us, leg.closed_us):
                 leg.add(bar)
             if rows:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extras import execute_values
 
 from aggregator import barstore
 from aggregator.barstore import BarLeaves, Settled
@@ -46,11 +47,14 @@ WITH gone AS (
         AND b.timestamp >= %(start)s AND b.timestamp < %(end)s
         AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.timeframe = b.timeframe AND c.timestamp = b.timestamp)
     RETURNING symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume,
-        first_trade_id, last_trade_id, status, revision, written_at)
+        first_trade_id, last_trade_id, status, revision, written_at),
+followed AS (INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) SELECT symbol, timeframe, timestamp, false FROM gone)
 INSERT INTO bar_revisions (symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap,
     taker_buy_volume, first_trade_id, last_trade_id, status, revision, written_at)
 SELECT * FROM gone ON CONFLICT DO NOTHING
 """
+_FOLLOW = "INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) VALUES %s"
+_LOCK = 0x6765_6D73
 _GAPS = """
 SELECT id, symbol, first_id, last_id, from_us, to_us, state, note, found_at FROM gaps
 WHERE symbol = %s AND state <> 'closed' AND from_us <= %s AND to_us >= %s ORDER BY id FOR UPDATE SKIP LOCKED
@@ -85,11 +89,15 @@ def rebuild(
     with transaction(connection), connection.cursor() as cursor:  # of its own: the aggregator may want to note the same gap
         _shrink_filled_gaps(cursor, span, shards)
     with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, span.symbol))  # the later one sees more ticks
         barstore.open_staging(cursor)
         for timeframe in timeframes:
             for start_us, end_us in _pieces(span, timeframe_us(timeframe), closed_us):
                 _stage_piece(cursor, span.symbol, timeframe, start_us, end_us)
         settled = barstore.settle(cursor)
+        if settled:
+            rows = [(bar.symbol, bar.timeframe, bar.timestamp, bar.is_new) for bar in settled]
+            execute_values(cursor, _FOLLOW, rows, page_size=5_000)
         if marks:
             lengths = [timeframe_us(timeframe) for timeframe in timeframes]
             cursor.execute(_STILL_OPEN, {"marks": list(marks), "lengths": lengths, "closed_us": closed_us})

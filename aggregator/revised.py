@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
 
 import redis
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
-from aggregator.barstore import BarLeaves, Settled
+from aggregator.barstore import BarLeaves
 from aggregator.pairbook import compute_pair, touched_until_us
 from aggregator.pairstage import ROWS_LOCK, PairKey
 from common.codec import iso_us
@@ -18,6 +20,8 @@ from common.trades import to_us
 
 #: A large import rebuilds more bars than anybody listens to: the newest are told one by one, the rest as a count.
 TELL_AT_MOST = 2_000
+FOLLOW_AT_MOST = 100_000
+_REBUILT = "SELECT id, symbol, timeframe, timestamp, is_new FROM rebuilt_bars ORDER BY id LIMIT %s"
 _BODIES = """
 SELECT jsonb_build_object('symbol', b.symbol, 'timeframe', b.timeframe,
     'timestamp', to_char(b.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -31,17 +35,30 @@ ORDER BY b.timestamp
 _RELOAD = "INSERT INTO pair_reloads (symbol, timeframe) VALUES %s ON CONFLICT DO NOTHING"
 
 
-def follow_up(
-    settings: Settings, client: redis.Redis, connection: Connection, leaves: BarLeaves, settled: Sequence[Settled]
-) -> None:
-    """Recompute pair rows that used the rebuilt bars, then tell live listeners."""
-    if not settled:
+class Rebuilt(NamedTuple):
+    """A bar that a rebuild made, changed or deleted; the row that says so goes once its followers have followed."""
+
+    id: int
+    symbol: str
+    timeframe: str
+    timestamp: datetime
+    is_new: bool
+
+
+def follow_up(settings: Settings, client: redis.Redis, connection: Connection, leaves: BarLeaves) -> None:
+    """Recompute pair rows that used rebuilt bars, then tell live listeners; done again if it does not come to its end."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute(_REBUILT, (FOLLOW_AT_MOST,))
+        bars = [Rebuilt(*row) for row in cursor.fetchall()]
+    if not bars:
         return
     for key, symbols in _series(settings):
-        changed = [to_us(bar.timestamp) for bar in settled if bar.symbol in symbols and bar.timeframe == key.timeframe]
+        changed = [to_us(bar.timestamp) for bar in bars if bar.symbol in symbols and bar.timeframe == key.timeframe]
         if changed:
             publish(client, _recompute(settings, connection, leaves, key, symbols, changed))
-    publish(client, _bar_events(connection, settled))
+    publish(client, _bar_events(connection, bars))
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM rebuilt_bars WHERE id = ANY(%s)", ([bar.id for bar in bars],))
 
 
 def _recompute(
@@ -92,8 +109,8 @@ def _series(settings: Settings) -> Iterable[tuple[PairKey, tuple[str, str]]]:
             yield from ((PairKey(pair, timeframe, settings.window), symbols) for timeframe in settings.timeframes)
 
 
-def _bar_events(connection: Connection, settled: Sequence[Settled]) -> list[Event]:
-    newest = sorted(settled, key=lambda bar: bar.timestamp)[-TELL_AT_MOST:]
+def _bar_events(connection: Connection, bars: Sequence[Rebuilt]) -> list[Event]:
+    newest = sorted(bars, key=lambda bar: bar.timestamp)[-TELL_AT_MOST:]
     with transaction(connection), connection.cursor() as cursor:
         keys = [(bar.symbol, bar.timeframe, bar.timestamp, bar.is_new) for bar in newest]
         rows = execute_values(cursor, _BODIES, keys, page_size=TELL_AT_MOST, fetch=True)

@@ -95,7 +95,7 @@ class TaskWorker:
             return []
         try:
             settled = self._rebuilder.turn()
-            follow_up(self._settings, self._client, self._connection, self._leaves, settled)
+            follow_up(self._settings, self._client, self._connection, self._leaves)
             return settled
         finally:
             with transaction(self._connection), self._connection.cursor() as cursor:

@@ -189,6 +189,14 @@ CREATE TABLE dirty_ranges (
 COMMENT ON TABLE dirty_ranges IS 'Closed bars over stamps [first_us, last_us] to rebuild once the writers have passed the entry';
 COMMENT ON COLUMN dirty_ranges.doubts_memory IS 'the aggregator may have counted otherwise: open bars are rebuilt at their close';
 COMMENT ON COLUMN dirty_ranges.due_us IS 'not before the watermark of the symbol has reached it';
+CREATE TABLE rebuilt_bars (
+    id bigserial PRIMARY KEY,
+    symbol text COLLATE "C" NOT NULL,
+    timeframe text COLLATE "C" NOT NULL,
+    timestamp timestamptz NOT NULL,
+    is_new boolean NOT NULL
+);
+COMMENT ON TABLE rebuilt_bars IS 'Bars that a rebuild made, changed or deleted, until the pair rows that used them have followed';
 CREATE TABLE dead_letters (
     id bigserial PRIMARY KEY,
     stream text NOT NULL,

@@ -78,7 +78,7 @@ class House:
         for mark, symbol, first_us, last_us in self.rows("SELECT id, symbol, first_us, last_us FROM dirty_ranges ORDER BY id"):
             settled += self.rebuild(Span(symbol, first_us, last_us), mark)
         if follow:
-            follow_up(self.settings, self.client, self.database, self.leaves, settled)
+            follow_up(self.settings, self.client, self.database, self.leaves)
         return settled
 
     def rebuild(self, span: Span, *marks: int) -> list[Settled]:
