@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from common.errors import GemsError
@@ -46,7 +46,8 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         own = {name: getattr(self, name) for name in ("seed", "rate", "moving", "ill", "attempts", "refused", "rest_s", "holds")}
-        tally = {"faults": sum(self.tally.done.values()), **asdict(self.tally)}
+        done = self.tally.done
+        tally = {"faults": sum(done.values()), "done": dict(done), "skipped": self.tally.skipped}
         return {**own, **tally, "proof": self.proof.as_json()}
 
 

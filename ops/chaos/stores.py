@@ -1,7 +1,7 @@
 """Faults of Redis and PostgreSQL: away, cut off, full, forgetful."""
 
 import shutil
-import tempfile
+import subprocess
 from pathlib import Path
 from typing import ClassVar
 
@@ -138,53 +138,51 @@ class RedisTorn(Fault):
             world.bring_up("redis")
 
 
-class RedisOld(Fault):
+class OldCopy(Fault):
     """Killed, and started on a copy of its files made some seconds before."""
 
-    kind, targets, lasts_s, redis_forgets = "redis on an older copy", frozenset({"redis"}), (3.0, 10.0), True
-
-    def __init__(self) -> None:
-        self._copy = Path(tempfile.mkdtemp(prefix="gems-chaos-copy-"))
-
-    def inject(self, world: World) -> None:
-        """A running server's files: what is torn at their end, it cuts by itself when it starts on them."""
-        copy_owned(world.settings.data_dir / "redis", self._copy)
+    server: ClassVar[str]
 
     def heal(self, world: World) -> None:
-        folder = world.settings.data_dir / "redis"
-        world.take_down("redis")
+        folder = world.settings.data_dir / self.server
+        world.take_down(self.server)
         try:
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            copy_owned(self._copy, folder)
+            copy_owned(self.copy(world), folder)
         finally:
-            world.bring_up("redis")
-            shutil.rmtree(self._copy)
+            world.bring_up(self.server)
+            shutil.rmtree(self.copy(world))
+
+    def copy(self, world: World) -> Path:
+        """Where the copy is."""
+        folder = world.settings.data_dir / f"{self.server}.copy"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
 
-class PostgresOld(Fault):
-    """Killed, and started on a copy of its files made some seconds before: what is younger comes from the stream again."""
+class RedisOld(OldCopy):
+    """A running server's files: what is torn at their end, it cuts by itself when it starts on them."""
+
+    kind, targets, lasts_s, redis_forgets = "redis on an older copy", frozenset({"redis"}), (3.0, 10.0), True
+    server = "redis"
+
+    def inject(self, world: World) -> None:
+        try:
+            copy_owned(world.settings.data_dir / "redis", self.copy(world))
+        except subprocess.CalledProcessError as exc:
+            raise NotNow("Redis is writing its log anew") from exc
+
+
+class PostgresOld(OldCopy):
+    """What is younger than the copy comes from the stream again."""
 
     kind, targets, lasts_s = "postgres on an older copy", frozenset({"postgres", "redis"}), (5.0, 12.0)
-    postgres_forgets = True
-
-    def __init__(self) -> None:
-        self._copy = Path(tempfile.mkdtemp(prefix="gems-chaos-copy-"))
+    server, postgres_forgets = "postgres", True
 
     def inject(self, world: World) -> None:
         world.take_down("postgres")  # a copy of a running server's files would not be of one moment
         try:
-            copy_owned(world.settings.data_dir / "postgres", self._copy)
+            copy_owned(world.settings.data_dir / "postgres", self.copy(world))
         finally:
             world.bring_up("postgres")
-
-    def heal(self, world: World) -> None:
-        folder = world.settings.data_dir / "postgres"
-        world.take_down("postgres")
-        try:
-            for path in folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            copy_owned(self._copy, folder)
-        finally:
-            world.bring_up("postgres")
-            shutil.rmtree(self._copy)

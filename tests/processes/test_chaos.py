@@ -1,5 +1,6 @@
 """A short storm over a whole instance: nothing lost, nothing doubled, no bar wrong; and the proof itself can fail."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -44,7 +45,7 @@ def test_nothing_is_lost_nothing_is_doubled_and_no_bar_is_wrong(stormed: Stormed
     assert (proof.total("changed"), proof.total("doubled"), proof.strange) == (0, 0, 0)
     assert (proof.wrong_bars, proof.miscounted) == ([], [])
     assert (outcome.moving, outcome.ill) == ([], [])
-    assert outcome.holds
+    assert outcome.holds and json.loads(json.dumps(outcome.as_json()))["proof"]["lost"] == 0
 
 
 def test_the_proof_sees_a_tick_that_is_gone(stormed: Stormed) -> None:
