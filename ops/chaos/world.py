@@ -27,6 +27,7 @@ from common.streams import connect_redis
 from ops.chaos.disk import SmallDisks
 from ops.house import House
 from ops.servers.instance import free_port
+from ops.servers.process import lock_owner
 from ops.shutdown import shut_down
 from ops.startup import start_supervisor, write_files
 from ops.steps import Steps
@@ -110,6 +111,8 @@ class World:
             raise NotNow(f"{name} has just ended") from exc
         os.kill(pid, signal.SIGKILL)
         self._until(lambda: self.processes()[name]["statename"] in ("STOPPED", "EXITED"), f"end of {name}")
+        # Backends of PostgreSQL outlive it for a moment, and may commit in it.
+        self._until(lambda: lock_owner(self.house.data_dir / f"{name}.lock") is None, f"end of all of {name}")
 
     def bring_up(self, name: str) -> None:
         """Start what was taken down."""
