@@ -61,7 +61,8 @@ WHERE symbol = %s AND state <> 'closed' AND from_us <= %s AND to_us >= %s ORDER 
 """
 _STILL_OPEN = """
 INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory, due_us)
-SELECT symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, true, last_us - last_us %% length + length
+SELECT symbol, greatest(first_us, %(closed_us)s - %(closed_us)s %% length), last_us, stream, entry_ms, entry_seq, reason, true,
+    last_us - last_us %% length + length
 FROM dirty_ranges, unnest(%(lengths)s::bigint[]) AS length
 WHERE id = ANY(%(marks)s) AND doubts_memory AND due_us = 0
     AND last_us - last_us %% length + length > %(closed_us)s

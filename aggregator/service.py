@@ -139,7 +139,7 @@ class Service:
     def _doubt(self, reason: str, from_start: bool) -> None:
         """Something may have been missed: prove nothing until all there is was read, and mark what the bars may lack."""
         log.warning("%s: bars of this time will be rebuilt from the ticks", reason)
-        if self._store.writers_are_ahead():
+        if not all(self._tail.holds(at) for at in self._store.stored_after_checkpoint()):
             marked = self._store.mark_differing_days()
             log.warning("the writers have stored what the stream no longer holds; %d days are looked at again", marked)
         self._tail.catch_up_from(from_start)

@@ -46,10 +46,11 @@ class Tail:
 
         Before the first entry read there is nothing to miss.
         """
-        if self.position == START:
-            return True
-        at = str(self.position)
-        return bool(self._client.xrange(self.stream, at, at, count=1))
+        return self.position == START or self.holds(self.position)
+
+    def holds(self, at: EntryId) -> bool:
+        """True if the stream still has this entry."""
+        return bool(self._client.xrange(self.stream, str(at), str(at), count=1))
 
     def is_whole(self) -> bool:
         """True if no entry was ever trimmed from the stream, or it does not exist yet."""

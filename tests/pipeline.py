@@ -46,6 +46,11 @@ LIMIT 20
 
 
 MARKS = "TABLE dirty_ranges LIMIT 5"
+#: Pair rows that still have to follow a rebuild, and windows that the aggregator still has to read again.
+FOLLOWERS = """
+SELECT (SELECT count(*) FROM rebuilt_bars)
+    + (SELECT count(*) FROM pair_reloads r JOIN checkpoints c ON c.watermarks ? r.symbol)
+"""
 DUE_MARKS = """
 SELECT count(*) FROM dirty_ranges d WHERE due_us <= coalesce(
     (SELECT max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = d.symbol),
@@ -121,7 +126,7 @@ class Pipeline:
             position = self.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints WHERE shard = %s", shard)
             if not groups or groups[0]["last-delivered-id"].decode() != last or groups[0]["pending"] or position != last:
                 return False
-        return self.scalar(DUE_MARKS) == 0
+        return self.scalar(DUE_MARKS) == self.scalar(FOLLOWERS) == 0
 
     def settle(self, deadline_s: float = 60.0, closed: Callable[[], bool] = lambda: True) -> None:
         """Wait until all is at rest and the 1s bar of each symbol's last trade is closed."""
