@@ -139,9 +139,9 @@ class Service:
     def _doubt(self, reason: str, from_start: bool) -> None:
         """Something may have been missed: prove nothing until all there is was read, and mark what the bars may lack."""
         log.warning("%s: bars of this time will be rebuilt from the ticks", reason)
-        if not all(self._tail.holds(at) for at in self._store.stored_after_checkpoint()):
+        if self._store.writers_were_ahead():
             marked = self._store.mark_differing_days()
-            log.warning("the writers have stored what the stream no longer holds; %d days are looked at again", marked)
+            log.warning("the writers were ahead, and the stream may have lost what they stored; %d days are rebuilt", marked)
         self._tail.catch_up_from(from_start)
         self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US)))
 

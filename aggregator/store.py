@@ -27,8 +27,8 @@ SELECT symbol, (extract(epoch FROM min(timestamp)) * 1000000)::bigint, (extract(
 FROM raw_ticks GROUP BY symbol, (timestamp AT TIME ZONE 'UTC')::date
 """
 _STORED_AFTER = """
-SELECT w.position_ms, w.position_seq FROM writer_positions w, checkpoints c WHERE w.stream = %s AND c.shard = %s
-    AND (c.position_ms, c.position_seq) <> (0, 0) AND (w.position_ms, w.position_seq) > (c.position_ms, c.position_seq)
+SELECT EXISTS (SELECT 1 FROM writer_positions w, checkpoints c WHERE w.stream = %s AND c.shard = %s
+    AND (c.position_ms, c.position_seq) <> (0, 0) AND (w.position_ms, w.position_seq) > (c.position_ms, c.position_seq))
 """
 #: Days on which a symbol has another number of ticks than its bars say.
 _MARK_DIFFERING = """
@@ -75,14 +75,15 @@ class BarsStore:
             cursor.execute(_MARK_STORED, (self._stream,))
             return cursor.rowcount
 
-    def stored_after_checkpoint(self) -> list[EntryId]:
-        """Where writers have stored entries after our position: ticks are missing from bars for good if the stream lost those.
+    def writers_were_ahead(self) -> bool:
+        """True if a writer has stored entries after our position: only then can the stream have lost what bars still need.
 
-        Empty before the first checkpoint: then all that is stored is marked anyway.
+        False before the first checkpoint: then all that is stored is marked anyway.
         """
         with transaction(self._connection), self._connection.cursor() as cursor:
             cursor.execute(_STORED_AFTER, (self._stream, self._shard))
-            return [EntryId(ms, int(seq)) for ms, seq in cursor.fetchall()]
+            row = cursor.fetchone()
+        return bool(row and row[0])
 
     def mark_differing_days(self) -> int:
         """Mark the days, newest first, on which a symbol's bars do not add up to its ticks; answers how many."""
