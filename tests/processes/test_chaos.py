@@ -12,7 +12,7 @@ from ops.chaos.run import Outcome, run
 from ops.chaos.world import World, private_world
 from ops.steps import Steps
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.siege, pytest.mark.timeout(600)]
 SEED, LENGTH_S, RATE = 1, 75.0, 500.0
 
 
