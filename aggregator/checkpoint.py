@@ -22,7 +22,7 @@ from common.streams import START, EntryId
 log = get_logger(__name__)
 
 #: Raise it with every change of what `to_json` gives.
-FORMAT = 1
+FORMAT = 2
 _TAKE = """
 INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
 VALUES (%s, 1, 0, 0, '', '{}', '', '')

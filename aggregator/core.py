@@ -67,10 +67,15 @@ class Core:
         self.doubting = False  # while true, no bar is proved
         self.has_doubted = False  # then a new symbol may have ticks already: its first bars are not proved
 
-    def on_trades(self, columns: Columns, arrived_ms: Array, now_ms: int) -> Outcome:
-        """Take the trades of some entries; `arrived_ms` is each row's entry time, `now_ms` the newest entry's."""
+    def on_trades(self, columns: Columns, arrived_ms: Array, now_ms: int, loose: Array | None = None) -> Outcome:
+        """Take the trades of some entries; `arrived_ms` is each row's entry time, `now_ms` the newest entry's.
+
+        `loose` says of each row whether its source's ids need not follow on each other (None: all do).
+        """
         outcome = Outcome()
         if len(columns):
+            if loose is not None:
+                self._note_loose(columns, loose)
             self._take(columns, arrived_ms, outcome)
         return self._advance(now_ms, outcome)
 
@@ -95,6 +100,11 @@ class Core:
     def watermarks(self) -> dict[str, int]:
         """Each symbol's watermark, microseconds since 1970."""
         return dict(zip(self.symbols.names, self.symbols.watermark_us.tolist(), strict=True))
+
+    def _note_loose(self, columns: Columns, loose: Array) -> None:
+        """A symbol has one space of ids; content ids (below 0) are in none and may stand beside any."""
+        codes = self.symbols.codes_of(columns.symbols)[columns.symbol]
+        self.symbols.loose_ids[codes[loose & (columns.trade_id >= 0)]] = 1
 
     def _take(self, columns: Columns, arrived_ms: Array, outcome: Outcome) -> None:
         symbol = self.symbols.codes_of(columns.symbols)[columns.symbol]

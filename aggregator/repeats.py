@@ -84,5 +84,6 @@ def _add_runs(
 ) -> Array:
     """Note ascending ids of one day."""
     new, opened = symbols.seen[code].add_run(ids, stamps)
-    holes += [(symbols.names[code], hole) for hole in opened]
+    if opened and not symbols.loose_ids[code]:
+        holes += [(symbols.names[code], hole) for hole in opened]
     return new

@@ -5,6 +5,8 @@ Start and resume are one path: after any fault the state is the last checkpoint'
 
 import math
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import psycopg2
@@ -24,8 +26,10 @@ from common.judge import Limits
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
+from common.sources import ids_follow_on
 from common.streams import START, TRANSIENT, Entry, connect_redis, server_identity, stream_names
 
+Array = np.ndarray[Any, Any]
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 #: A turn takes at least this long: at middling rates it gathers entries, at no cost that a person sees.
 TURN_S = 0.02
@@ -87,6 +91,15 @@ def _close(connection: Connection) -> None:
         connection.close()
     except psycopg2.Error as exc:
         log.info("closing a broken session: %s", exc)
+
+
+def loose_rows(entries: Sequence[Entry], rows_of: Array) -> Array | None:
+    """Of each row, by its entry's number: need its ids not follow on each other? None, the usual case: all do."""
+    strays = {src for src in {entry.src for entry in entries} if not ids_follow_on(src)}
+    if not strays:
+        return None
+    of_entry: Array = np.array([entry.src in strays for entry in entries], dtype=bool)[rows_of]
+    return of_entry
 
 
 class Service:
@@ -169,7 +182,9 @@ class Service:
     def _take(self, entries: list[Entry]) -> Outcome:
         batch = read_entries(entries, self._limits)
         entry_ms = np.array([entry.id.ms for entry in entries], dtype=np.int64)
-        outcome = self._core.on_trades(batch.columns, entry_ms[batch.columns.entry], entries[-1].id.ms)
+        rows_of = batch.columns.entry
+        loose = loose_rows(entries, rows_of)
+        outcome = self._core.on_trades(batch.columns, entry_ms[rows_of], entries[-1].id.ms, loose)
         self._facts["trades"] += outcome.trades
         self._facts["repeated"] += outcome.repeated
         self._facts["late"] += outcome.late

@@ -16,6 +16,7 @@ _COLUMNS = {
     "unproven_us": -1,  # bars that start before it close by the rebuild
     "price_scale": 0,
     "size_scale": 0,
+    "loose_ids": 0,  # 1: its ids need not follow on each other, so holes between them say nothing
 }
 
 
@@ -29,6 +30,7 @@ class Symbols:
     unproven_us: Array
     price_scale: Array
     size_scale: Array
+    loose_ids: Array
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -57,8 +59,8 @@ class Symbols:
             setattr(self, column, np.append(getattr(self, column), start))
 
     def holes(self, code: int) -> list[Hole]:
-        """Holes in the ids of a symbol, as far as they are remembered."""
-        return self.seen[code].holes()
+        """Holes in the ids of a symbol, as far as they are remembered; none where ids need not follow on each other."""
+        return [] if self.loose_ids[code] else self.seen[code].holes()
 
     def forget_before(self, code: int, event_us: int) -> None:
         """Forget ids whose trades lie before a stamp: their bars are all closed."""

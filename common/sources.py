@@ -7,6 +7,17 @@ from common.errors import SourceConflict
 
 #: Ticks without ids of their own; allowed beside any source, for their ids are negative.
 CONTENT = "api"
+#: Venues that count a symbol's ids one by one: a hole in these says that trades are missing. Ids that clients name need not.
+_COUNTING = ("binance.",)
+
+
+def ids_follow_on(src: str) -> bool:
+    """True if a hole between two ids of this source is a gap.
+
+    >>> ids_follow_on("binance.aggTrade"), ids_follow_on("api.trade")
+    (True, False)
+    """
+    return src.startswith(_COUNTING)
 
 
 def register_source(connection: Connection, symbol: str, src: str) -> None:

@@ -90,7 +90,7 @@ class Pipeline:
         codes = {name: process.wait(20) for name, process in self.processes.items()}
         assert set(codes.values()) <= {0}, codes
 
-    def send(self, trades: Sequence[Trade], src: str = "test.trade", rows: int = 500) -> None:
+    def send(self, trades: Sequence[Trade], src: str = "binance.trade", rows: int = 500) -> None:
         """Append trades as the producer would."""
         names = stream_names(self.settings)
         by_stream: dict[str, list[Trade]] = {}

@@ -2,8 +2,8 @@
 
 from psycopg2.extensions import cursor as Cursor
 
+from common.sources import ids_follow_on
 from ops.verify.ids import (
-    LOOSE_SOURCES,
     Ids,
     Run,
     holes,
@@ -69,5 +69,7 @@ class IdChecks:
 
 
 def _is_loose(cursor: Cursor, symbol: str) -> bool:
-    cursor.execute("SELECT 1 FROM sources WHERE symbol = %s AND src = ANY(%s)", (symbol, list(LOOSE_SOURCES)))
-    return cursor.fetchone() is not None
+    """Nobody registered says nothing: then a hole is a hole."""
+    cursor.execute("SELECT src FROM sources WHERE symbol = %s", (symbol,))
+    row = cursor.fetchone()
+    return row is not None and not ids_follow_on(row[0])

@@ -22,8 +22,6 @@ GROUP BY run ORDER BY 1
 _STORED = "SELECT DISTINCT trade_id FROM raw_ticks WHERE symbol = %s AND trade_id BETWEEN %s AND %s ORDER BY trade_id"
 _STAMPS = "SELECT min(timestamp), max(timestamp) FROM raw_ticks WHERE symbol = %s AND trade_id IN (%s, %s)"
 _KNOWN_GAPS = "SELECT first_id, last_id FROM gaps WHERE symbol = %s AND state <> 'closed' ORDER BY first_id"
-#: Ids that clients name themselves need not follow on each other.
-LOOSE_SOURCES = ("api", "api.trade")
 
 
 class Run(NamedTuple):

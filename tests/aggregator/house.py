@@ -12,6 +12,7 @@ from aggregator.barstore import BarLeaves, Settled
 from aggregator.core import Core
 from aggregator.rebuild import Span, rebuild
 from aggregator.revised import follow_up
+from aggregator.service import loose_rows
 from aggregator.store import BarsStore
 from common.codec import encode_rows
 from common.columns import Batch, read_entries
@@ -48,19 +49,20 @@ class House:
             checkpoint.restore(self.core, found.state)
         self.store.load_pairs()
 
-    def write(self, trades: Sequence[Trade]) -> tuple[list[Entry], Batch]:
+    def write(self, trades: Sequence[Trade], src: str = "binance.trade") -> tuple[list[Entry], Batch]:
         """An entry of these trades, stored by the writer and not yet read by the aggregator."""
         self.now_ms = max(self.now_ms, max(trade.event_us for trade in trades) // 1000) + 1
-        entries = [Entry(EntryId(self.now_ms, 0), "test.trade", encode_rows(trades).encode())]
+        entries = [Entry(EntryId(self.now_ms, 0), src, encode_rows(trades).encode())]
         batch = read_entries(entries, Limits(0, 0))
         self.ticks.store("trades", entries, batch)
         return entries, batch
 
-    def take(self, trades: Sequence[Trade]) -> None:
+    def take(self, trades: Sequence[Trade], src: str = "binance.trade") -> None:
         """An entry of these trades through both readers."""
-        _, batch = self.write(trades)
+        entries, batch = self.write(trades, src)
         columns = batch.columns
-        self.commit(self.core.on_trades(columns, np.full(len(columns), self.now_ms), self.now_ms))
+        arrived_ms = np.full(len(columns), self.now_ms)
+        self.commit(self.core.on_trades(columns, arrived_ms, self.now_ms, loose_rows(entries, columns.entry)))
 
     def quiet(self, seconds: float) -> None:
         """Nothing comes for a while."""

@@ -52,8 +52,8 @@ def rows(database: Connection, query: str, *params: Any) -> list[tuple[Any, ...]
 def send(client: redis.Redis, *trades: Trade, entry_id: str = "*") -> str:
     """One entry of these trades; its id."""
     if entry_id == "*":
-        return append(client, STREAM, "test.trade", encode_rows(trades), len(trades)).decode()
-    return client.xadd(STREAM, {"v": 1, "n": len(trades), "src": "test.trade", "rows": encode_rows(trades)}, id=entry_id).decode()
+        return append(client, STREAM, "binance.trade", encode_rows(trades), len(trades)).decode()
+    return client.xadd(STREAM, {"v": 1, "n": len(trades), "src": "binance.trade", "rows": encode_rows(trades)}, id=entry_id).decode()
 
 
 def hand_out(client: redis.Redis, consumer: str, count: int = 1) -> list[str]:
@@ -69,4 +69,4 @@ def pending(client: redis.Redis) -> int:
 
 def entry(n: int, trades: Sequence[Trade], rows_too: str = "") -> Entry:
     """An entry as a reader gets it, stamped now."""
-    return Entry(EntryId(time.time_ns() // 1_000_000, n), "test.trade", (encode_rows(trades) + rows_too).encode())
+    return Entry(EntryId(time.time_ns() // 1_000_000, n), "binance.trade", (encode_rows(trades) + rows_too).encode())

@@ -72,7 +72,7 @@ def test_a_row_that_postgresql_takes_now_is_replayed_and_its_bars_are_rebuilt(pi
     pipeline.settle()
     assert (poison.trade_id, pipeline.scalar("SELECT count(*) FROM raw_ticks")) == (350, len(TRADES) - 1)
     told = listed(house)
-    assert told["total"] == 1 and "no_poison" in told["letters"][0]["reason"] and told["letters"][0]["src"] == "test.trade"
+    assert told["total"] == 1 and "no_poison" in told["letters"][0]["reason"] and told["letters"][0]["src"] == "binance.trade"
     with database, database.cursor() as cursor:
         cursor.execute("ALTER TABLE raw_ticks DROP CONSTRAINT no_poison")
     result = letters(house, "replay", "--all")
