@@ -1,10 +1,11 @@
 """Which ids of a symbol have been seen: contiguous exchange ids need an interval, not a set.
 
-Pure: no clock, no I/O. An interval is a run of ids of one UTC day, with the stamps at its ends: what a hole lies between.
+Pure: no clock, no I/O. An interval is a run of ids of one UTC day, with the stamps at its ends: what a hole lies between. A run
+is put in its place by bisection among its day's intervals, so ids in any order cost about the same.
 """
 
-from bisect import bisect_right
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from common.trades import US_PER_DAY
 
 Array = np.ndarray[Any, Any]
+#: Intervals of a symbol that are remembered at most. Ids in random order would need one each: the oldest are forgotten, and what
+#: comes among them is not proved.
+MOST_INTERVALS = 10_000
 
 
 class Hole(NamedTuple):
@@ -37,12 +41,70 @@ class Interval(NamedTuple):
         return self.low_us // US_PER_DAY
 
 
-@dataclass(slots=True)
-class SeenIds:
-    """Seen exchange ids of one symbol, in ascending intervals; ids below `floor_id` are forgotten."""
+class _Day:
+    """The intervals of one UTC day as four columns, ascending; no two of them touch."""
 
-    intervals: list[Interval] = field(default_factory=list)
-    floor_id: int = 0
+    __slots__ = ("high_us", "highs", "low_us", "lows")
+
+    def __init__(self) -> None:
+        self.lows: list[int] = []
+        self.highs: list[int] = []
+        self.low_us: list[int] = []
+        self.high_us: list[int] = []
+
+    def __iter__(self) -> Iterator[Interval]:
+        return map(Interval, self.lows, self.highs, self.low_us, self.high_us)
+
+    def unseen(self, low: int, high: int) -> list[tuple[int, int]]:
+        """What of `low..high` is in no interval."""
+        at, pieces = bisect_left(self.highs, low), []
+        while at < len(self.lows) and self.lows[at] <= high:
+            if low < self.lows[at]:
+                pieces.append((low, self.lows[at] - 1))
+            low, at = self.highs[at] + 1, at + 1
+        return [*pieces, (low, high)] if low <= high else pieces
+
+    def insert(self, new: Interval) -> None:
+        """Put unseen ids in their place, joined with the intervals that they touch."""
+        at = bisect_left(self.lows, new.low)
+        after = at > 0 and self.highs[at - 1] == new.low - 1
+        before = at < len(self.lows) and self.lows[at] == new.high + 1
+        if after and before:
+            self.highs[at - 1], self.high_us[at - 1] = self.highs[at], self.high_us[at]
+            for column in (self.lows, self.highs, self.low_us, self.high_us):
+                del column[at]
+        elif after:
+            self.highs[at - 1], self.high_us[at - 1] = new.high, new.high_us
+        elif before:
+            self.lows[at], self.low_us[at] = new.low, new.low_us
+        else:
+            for column, value in zip((self.lows, self.highs, self.low_us, self.high_us), new, strict=True):
+                column.insert(at, value)
+
+    def forget_first(self, count: int) -> int:
+        """Drop that many of the lowest; answers the largest id among them."""
+        largest = self.highs[count - 1]
+        for column in (self.lows, self.highs, self.low_us, self.high_us):
+            del column[:count]
+        return largest
+
+
+class SeenIds:
+    """Seen exchange ids of one symbol, in intervals by UTC day; ids below `floor_id` are forgotten."""
+
+    __slots__ = ("_days", "_top", "floor_id")
+
+    def __init__(self, intervals: Iterable[Interval] = (), floor_id: int = 0) -> None:
+        self.floor_id = floor_id
+        self._days: dict[int, _Day] = {}
+        self._top: tuple[int, int] | None = None  # the largest id and its stamp: the left side of the next hole
+        for interval in sorted(intervals):
+            self._note(interval)
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """All of them, ascending."""
+        return sorted(interval for day in self._days.values() for interval in day)
 
     def add_run(self, ids: Array, stamps: Array) -> tuple[Array, list[Hole]]:
         """Note ids in ascending order without repeats, all of one day; which are new, and the holes that they open.
@@ -50,17 +112,23 @@ class SeenIds:
         Ids below `floor_id` must not come here: nobody can tell whether they were seen (`forgets`).
         """
         low, high = int(ids[0]), int(ids[-1])
-        last = self.intervals[-1] if self.intervals else None
-        day = int(stamps[0]) // US_PER_DAY
-        if high - low == len(ids) - 1 and (last is None or (low > last.high and last.day == day)):
-            return np.ones(len(ids), dtype=bool), self._append(Interval(low, high, int(stamps[0]), int(stamps[-1])))
-        new = ~self._known(ids, day)
-        holes: list[Hole] = []
-        fresh_ids, fresh_us = ids[new], stamps[new]
-        cuts = np.flatnonzero(np.diff(fresh_ids) != 1) + 1
-        for run, run_us in zip(np.split(fresh_ids, cuts), np.split(fresh_us, cuts), strict=True):
-            if len(run):
-                holes += self._insert(Interval(int(run[0]), int(run[-1]), int(run_us[0]), int(run_us[-1])))
+        if high - low == len(ids) - 1 and (self._top is None or low > self._top[0]):
+            holes = self._note(Interval(low, high, int(stamps[0]), int(stamps[-1])))
+            self._bound()
+            return np.ones(len(ids), dtype=bool), holes
+        return self._add_pieces(ids, stamps)
+
+    def _add_pieces(self, ids: Array, stamps: Array) -> tuple[Array, list[Hole]]:
+        day = self._days.get(int(stamps[0]) // US_PER_DAY) or _Day()
+        new, holes = np.zeros(len(ids), dtype=bool), []
+        starts = [0, *(np.flatnonzero(np.diff(ids) != 1) + 1).tolist()]
+        firsts, lasts = ids[starts].tolist(), ids[[at - 1 for at in [*starts[1:], len(ids)]]].tolist()
+        for start, first, last in zip(starts, firsts, lasts, strict=True):
+            for low, high in day.unseen(first, last):
+                left, right = start + low - first, start + high - first
+                new[left : right + 1] = True
+                holes += self._note(Interval(low, high, int(stamps[left]), int(stamps[right])))
+        self._bound()
         return new, holes
 
     def forgets(self, ids: Array) -> Array:
@@ -70,52 +138,54 @@ class SeenIds:
 
     def holes(self) -> list[Hole]:
         """Every hole between what is remembered."""
-        pairs = zip(self.intervals, self.intervals[1:], strict=False)
-        return [_hole(left, right) for left, right in pairs if right.low > left.high + 1]
+        found: list[Hole] = []
+        left: Interval | None = None
+        for right in self.intervals:
+            if left and right.low > left.high + 1:
+                found.append(_hole(left.high, left.high_us, right))
+            if left is None or right.high > left.high:
+                left = right
+        return found
 
     def forget_before(self, event_us: int) -> None:
-        """Drop the intervals that end before a stamp, all but the last: a hole needs its left side."""
-        keep = 0
-        while keep < len(self.intervals) - 1 and self.intervals[keep].high_us < event_us:
-            keep += 1
-        if keep:
-            self.floor_id = max(self.floor_id, self.intervals[keep - 1].high + 1)
-            del self.intervals[:keep]
+        """Drop the intervals that end before a stamp, all but the one with the largest id: a hole needs its left side."""
+        for day in self._days.values():
+            count = 0
+            while count < len(day.highs) and day.high_us[count] < event_us:
+                count += 1
+            self._forget_first(day, count)
+        self._days = {number: day for number, day in self._days.items() if day.lows}
 
-    def _known(self, ids: Array, day: int) -> Array:
-        of_day = [interval for interval in self.intervals if interval.day == day]
-        if not of_day:
-            return np.zeros(len(ids), dtype=bool)
-        lows = np.array([interval.low for interval in of_day])
-        highs = np.array([interval.high for interval in of_day])
-        at = np.searchsorted(lows, ids, side="right") - 1
-        known: Array = (at >= 0) & (ids <= highs[np.maximum(at, 0)])
-        return known
+    def _bound(self) -> None:
+        """Past the bound, forget the oldest day's lowest ids, some more than needed: this should be rare."""
+        excess = sum(len(day.lows) for day in self._days.values()) - MOST_INTERVALS
+        if excess <= 0:
+            return
+        excess += MOST_INTERVALS // 8
+        for number in sorted(self._days):
+            day = self._days[number]
+            count = min(excess, len(day.lows))
+            self._forget_first(day, count)
+            excess -= count
+        self._days = {number: day for number, day in self._days.items() if day.lows}
 
-    def _append(self, new: Interval) -> list[Hole]:
-        last = self.intervals[-1] if self.intervals else None
-        if last and new.low == last.high + 1 and new.day == last.day:
-            self.intervals[-1] = Interval(last.low, new.high, last.low_us, new.high_us)
-            return []
-        self.intervals.append(new)
-        return [_hole(last, new)] if last and new.low > last.high + 1 else []
+    def _forget_first(self, day: _Day, count: int) -> None:
+        if count and self._top and day.highs[count - 1] == self._top[0]:
+            count -= 1
+        if count:
+            self.floor_id = max(self.floor_id, day.forget_first(count) + 1)
 
-    def _insert(self, new: Interval) -> list[Hole]:
-        """Put a run where it belongs and join it with its neighbours; a run at the end may open a hole."""
-        at = bisect_right(self.intervals, new.low, key=lambda interval: interval.low)
-        if at == len(self.intervals):
-            return self._append(new)
-        self.intervals.insert(at, new)
-        for left in (at, at - 1):
-            if 0 <= left < len(self.intervals) - 1:
-                self._join(left)
-        return []
-
-    def _join(self, left: int) -> None:
-        one, two = self.intervals[left], self.intervals[left + 1]
-        if two.low == one.high + 1 and one.day == two.day:
-            self.intervals[left : left + 2] = [Interval(one.low, two.high, one.low_us, two.high_us)]
+    def _note(self, new: Interval) -> list[Hole]:
+        """Note unseen ids; above all others they may open a hole."""
+        day = self._days.get(new.day)
+        if day is None:
+            day = self._days[new.day] = _Day()
+        day.insert(new)
+        top = self._top
+        if top is None or new.high > top[0]:
+            self._top = new.high, new.high_us
+        return [_hole(*top, new)] if top and new.low > top[0] + 1 else []
 
 
-def _hole(left: Interval, right: Interval) -> Hole:
-    return Hole(left.high + 1, right.low - 1, min(left.high_us, right.low_us), max(left.high_us, right.low_us))
+def _hole(left_id: int, left_us: int, right: Interval) -> Hole:
+    return Hole(left_id + 1, right.low - 1, min(left_us, right.low_us), max(left_us, right.low_us))
