@@ -1,21 +1,17 @@
 """Engle-Granger tests off the hot path: the first row of each block of bars is tested, the block's rows carry the result.
 
-The critical values are those of residuals with an estimated hedge ratio (MacKinnon 2010, by statsmodels' `coint`): plain ADF
-values on fitted residuals reject too often. One test costs milliseconds.
+The tests themselves are in aggregator/pairmath/cointegration.py. One costs milliseconds.
 """
-
-import warnings
-from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg2.extensions import connection as Connection
 
+from aggregator.pairmath.cointegration import CointegrationTest, engle_granger
 from common.database import transaction
 from common.settings import Settings
 from common.timeframes import timeframe_us
 from common.trades import from_us
 
-LEVEL = 0.05
 _WAITING = """
 SELECT symbol_pair, timeframe, window_bars, block_us, timestamp FROM pair_tests WHERE tested_at IS NULL
 ORDER BY timestamp LIMIT %s
@@ -41,32 +37,6 @@ WHERE (t.symbol_pair, t.timeframe, t.window_bars) = (%(pair)s, %(timeframe)s, %(
     AND s.timestamp < %(end)s
     AND s.coint_at IS NULL
 """
-
-
-class CointegrationTest(NamedTuple):
-    """Statistic and p-value; both None where the test has no answer (a flat leg, a perfect fit)."""
-
-    statistic: float | None
-    pvalue: float | None
-
-    @property
-    def is_cointegrated(self) -> bool | None:
-        """True below the 5 % level; None without an answer."""
-        return None if self.pvalue is None else self.pvalue < LEVEL
-
-
-def engle_granger(y: np.ndarray[Any, Any], x: np.ndarray[Any, Any]) -> CointegrationTest:
-    """Test y on x with a constant, lags by AIC."""
-    from statsmodels.tsa.stattools import coint  # costs a second and 100 MB: only where a test is made
-
-    if not np.ptp(y) or not np.ptp(x):
-        return CointegrationTest(None, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # collinear legs: the answer is not finite, and that is what we look at
-        statistic, pvalue, _ = coint(y, x)
-    if not np.isfinite(statistic) or not np.isfinite(pvalue):
-        return CointegrationTest(None, None)
-    return CointegrationTest(float(statistic), float(pvalue))
 
 
 def run_waiting_tests(settings: Settings, connection: Connection, at_most: int) -> int:

@@ -152,7 +152,7 @@ def test_one_by_one_or_all_at_once_gives_the_same_bits(window):
 def test_long_histories_are_worked_on_in_pieces_with_the_same_bits(monkeypatch):
     y, x = walk(6, 500)
     whole = all_rows(y, x, 30).rows()
-    monkeypatch.setattr("aggregator.pairs._CHUNK_NUMBERS", 300)
+    monkeypatch.setattr("aggregator.pairmath.windows._CHUNK_NUMBERS", 300)
     assert all_rows(y, x, 30).rows() == whole
 
 
