@@ -8,6 +8,7 @@ GemsError
 ├── MessageError
 │   ├── MalformedMessage   not what the venue documents
 │   └── InvalidTrade       the judge refused it: field, value, reason
+├── InvalidCondition       an alert that makes no sense: field, value, reason
 ├── SourceConflict         the symbol's ids come from another kind of source
 └── StoreError
     ├── StoreUnavailable   transient: Redis or PostgreSQL is away
@@ -53,6 +54,18 @@ class InvalidTrade(MessageError):
     def __init__(self, field: str, value: object, reason: str) -> None:
         self.field, self.value, self.reason = field, value, reason
         super().__init__(f"{field} {reason}, was {_short(value)}")
+
+
+class InvalidCondition(GemsError):
+    """A condition of an alert that makes no sense; `value` None: there is none to show.
+
+    >>> str(InvalidCondition("condition.once", 1, "must be true or false"))
+    'condition.once must be true or false, was 1'
+    """
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        self.field, self.reason = field, reason if value is None else f"{reason}, was {_short(value)}"
+        super().__init__(f"{field} {self.reason}")
 
 
 class SourceConflict(GemsError):
