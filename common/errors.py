@@ -9,6 +9,7 @@ GemsError
 │   ├── MalformedMessage   not what the venue documents
 │   └── InvalidTrade       the judge refused it: field, value, reason
 ├── InvalidCondition       an alert that makes no sense: field, value, reason
+├── ReceiverRejected       alerts can not, or may not, be sent there; permanent
 ├── SourceConflict         the symbol's ids come from another kind of source
 └── StoreError
     ├── StoreUnavailable   transient: Redis or PostgreSQL is away
@@ -66,6 +67,10 @@ class InvalidCondition(GemsError):
     def __init__(self, field: str, value: object, reason: str) -> None:
         self.field, self.reason = field, reason if value is None else f"{reason}, was {_short(value)}"
         super().__init__(f"{field} {self.reason}")
+
+
+class ReceiverRejected(GemsError):
+    """Alerts can not, or may not, be sent to such a receiver; trying again will not help."""
 
 
 class SourceConflict(GemsError):

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
     stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
     spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
+    posted_max_mb: int = Field(1024, ge=1, description="Megabytes of posted ticks the web may hold on disk until stored.")
     backfill_max_trades: int = Field(5_000_000, ge=0, description="Largest gap, in trades, that REST fills; 0: none.")
 
     sim_port: int = Field(0, ge=0, le=65535, description="Port of the simulated exchange; 0: the web's port + 1.")
@@ -64,6 +65,12 @@ class Settings(BaseSettings):
     live_per_s: float = Field(10.0, gt=0, le=100, description="Updates of an open bar a second, for each symbol.")
     stale_leg_s: int = Field(300, ge=1, description="Seconds a leg without a bar carries its last close.")
     coint_every_bars: int = Field(30, ge=1, description="Bars between two Engle-Granger tests of a pair.")
+
+    notify_private: bool = Field(False, description="Alerts may be sent to private, loopback and link-local addresses too.")
+    notify_at_once: int = Field(32, ge=4, le=256, description="Receivers of alerts that are served at the same time at most.")
+    notify_timeout_s: float = Field(10.0, ge=1, le=60, description="Seconds one delivery of an alert may take.")
+    notify_attempts: int = Field(15, ge=1, le=100, description="Attempts after which a delivery is given up as dead.")
+    notify_give_up_s: int = Field(21_600, ge=1, description="Seconds of failing after which a delivery is given up as dead.")
 
     tick_retention_days: int = Field(0, ge=0, description="Days of ticks kept; 0: all.")
     bar_retention_days: int = Field(0, ge=0, description="Days of bars and pair rows kept; 0: all.")

@@ -18,6 +18,7 @@ _PARTS = {
     "sim_port": "The simulated exchange",
     "batch_rows": "The stream and the writers",
     "lateness_ms": "Bars and pairs",
+    "notify_private": "Delivery of alerts",
     "tick_retention_days": "Keeping, the web and the log",
 }
 _OPTIONS = ("data_dir", "port", "host", "feed", "symbols", "pairs", "timeframes", "history")
