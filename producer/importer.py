@@ -5,6 +5,7 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from common.settings import Settings
 from common.tasks import MAX_ATTEMPTS, Task, claim_task, fail_task, finish_task, release_task, tell_progress
 from producer.importing import Counts, FileImport, Progress
 from producer.patient import Patient, Stopped
+from producer.posted import PostedTicks
 
 POLL_S = 0.25
 
@@ -51,10 +53,18 @@ class Importer:
         self._settings, self._stop = settings, stop
         self._patient = Patient(settings, stop, "importer")
         self._heartbeat = Heartbeat(self._patient.redis, "importer")
+        self._posted = PostedTicks(settings, stop)
+        self._failure: BaseException | None = None
         self._files = self._rows = 0
 
     def run(self) -> None:
-        """Serve tasks."""
+        """Serve tasks; beside them, a thread that looks after posted ticks.
+
+        Raises:
+            BaseException: the one that ended that thread.
+        """
+        thread = threading.Thread(target=self._look_after_posted, name="posted", daemon=True)
+        thread.start()
         with contextlib.suppress(Stopped):
             while not self._stop.requested():
                 self._beat("")
@@ -63,7 +73,17 @@ class Importer:
                     self._serve(task)
                 else:
                     self._stop.wait(POLL_S)
+        thread.join(5.0)
         self._patient.close()
+        if self._failure:
+            raise self._failure
+
+    def _look_after_posted(self) -> None:
+        try:
+            self._posted.run()
+        except BaseException as exc:
+            self._failure = exc
+            self._stop.ask()
 
     def _serve(self, task: Task) -> None:
         """A task to its end: done, failed with a sentence, or given back because we were asked to stop."""
@@ -123,7 +143,8 @@ class Importer:
         if self._heartbeat.due():
             rows = self._rows + (counts.accepted if counts else 0)
             with contextlib.suppress(redis.RedisError, OSError):
-                self._heartbeat.tell({"files": self._files, "rows": rows, "task": task_id})
+                posted = {"posted_waiting": self._posted.waiting, "posted_sent_again": self._posted.sent_again}
+                self._heartbeat.tell({"files": self._files, "rows": rows, "task": task_id, **posted})
 
 
 def serve(settings: Settings, stop: Stop) -> None:

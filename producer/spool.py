@@ -6,8 +6,6 @@ A file is deleted once all of it was replayed, so that after a crash its batches
 
 import contextlib
 import os
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import BinaryIO
 import orjson
 
 from common.log import get_logger
+from common.records import read_records, sync_directory, to_record
 from producer.batcher import Batch
 
-_HEAD = struct.Struct("!II")
 SEGMENT_BYTES = 8 * 1024 * 1024
 
 log = get_logger(__name__)
@@ -92,7 +90,7 @@ class Spool:
         path = self._directory / f"{number:010d}.spool"
         self._tail = path.open("ab")
         self._segments.append(path)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def _forget_from(self, offset: int) -> None:
         """Half a record (the disk is full) would hide all that follow it."""
@@ -109,42 +107,22 @@ class Spool:
             self.close()
         self.bytes -= first.stat().st_size
         first.unlink()
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
         self._is_loaded = False
 
 
 def _record(batch: Batch) -> bytes:
-    payload = orjson.dumps(tuple(batch))
-    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+    return to_record(orjson.dumps(tuple(batch)))
 
 
 def _read(segment: Path) -> Iterator[Batch]:
-    for _, payload in _records(segment):
+    for _, payload in read_records(segment):
         yield Batch(*orjson.loads(payload))
 
 
-def _records(segment: Path) -> Iterator[tuple[int, bytes]]:
-    """Each whole record as (offset behind it, payload); stops at the first that is torn."""
-    with segment.open("rb") as file:
-        while len(head := file.read(_HEAD.size)) == _HEAD.size:
-            length, crc = _HEAD.unpack(head)
-            payload = file.read(length)
-            if len(payload) < length or zlib.crc32(payload) != crc:
-                return
-            yield file.tell(), payload
-
-
 def _cut_torn_tail(segment: Path) -> None:
-    whole = max((offset for offset, _ in _records(segment)), default=0)
+    whole = max((offset for offset, _ in read_records(segment)), default=0)
     torn = segment.stat().st_size - whole
     if torn:
         log.warning("cut %d torn bytes off %s; the feed's catch-up fetches those trades again", torn, segment.name)
         os.truncate(segment, whole)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Posted trades -> stream entries, and a task row that says they are in. Answered only once Redis has them."""
+"""Posted trades -> stream entries, and a task row that says they are in. Answered once Redis and the disk have them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from psycopg2.extensions import connection as Connection
 
 from common.codec import encode_rows
 from common.database import transaction
+from common.journal import Post, append_posts
 from common.sources import CONTENT, register_source, source_of
-from common.streams import append, shard_of, stream_names
+from common.streams import shard_of, stream_names
 from common.tasks import create_task
 from common.trades import Trade
 from web.errors import Conflict
@@ -73,7 +74,8 @@ def _hold_key(connection: Connection, key: str, digest: str) -> str | None:
 
 
 def _append(stores: Stores, by_source: dict[str, list[Trade]]) -> None:
-    """All entries of a stream in one MULTI: Redis takes all of them or none."""
+    """All entries of a stream in one MULTI: Redis takes all of them or none. Then the journal: whatever becomes of Redis from
+    here on, the importer sends again what PostgreSQL does not get."""
     settings = stores.settings
     names = stream_names(settings)
     entries: dict[str, list[tuple[str, Sequence[Trade]]]] = {}
@@ -84,11 +86,11 @@ def _append(stores: Stores, by_source: dict[str, list[Trade]]) -> None:
         for stream, own in by_stream.items():
             batches = (own[at : at + settings.batch_rows] for at in range(0, len(own), settings.batch_rows))
             entries.setdefault(stream, []).extend((source, batch) for batch in batches)
-    for stream, batches_of_stream in entries.items():
-        with stores.redis.pipeline(transaction=True) as pipe:
-            for source, batch in batches_of_stream:
-                append(pipe, stream, source, encode_rows(batch), len(batch))
-            pipe.execute()
+    posts = [
+        Post(stream, "", source, len(batch), encode_rows(batch))
+        for stream, batches_of_stream in entries.items() for source, batch in batches_of_stream
+    ]  # fmt: skip
+    stores.journal.append(append_posts(stores.redis, posts))
 
 
 def _remember(connection: Connection, posted: Posted, digest: str, key: str | None) -> str:

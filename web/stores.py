@@ -9,6 +9,7 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import create_engine
 
 from common.database import connect_database
+from common.journal import Journal
 from common.settings import Settings
 from common.streams import connect_redis
 
@@ -25,6 +26,7 @@ class Stores:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.redis: redis.Redis = connect_redis(settings, socket_timeout=REDIS_TIMEOUT_S)
+        self.journal = Journal(settings)
         # pre_ping replaces sessions that a restarted server has left dead, before a request meets one.
         self._engine = create_engine(
             "postgresql+psycopg2://", creator=self._connect, pool_pre_ping=True, pool_use_lifo=True,
@@ -60,6 +62,7 @@ class Stores:
         """Close every session and connection that nobody uses."""
         self._engine.dispose()
         self.redis.close()
+        self.journal.close()
 
     def _connect(self) -> Connection:
         connection = connect_database(self.settings, "web", autocommit=True)

@@ -6,10 +6,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-import psycopg2
 import urllib3
 
 from common.codec import iso_us
@@ -22,7 +20,6 @@ from ops.chaos.world import SYMBOLS, NotNow, World
 
 POSTED, FILED = "POSTED", "FILED"
 _EVERY_S = 0.4
-_LOOK_S = 2.0
 _TICKS, _ROWS = 20, 300
 _SIDES = {"b": "buy", "s": "sell", "": ""}
 
@@ -38,7 +35,6 @@ class Clients:
         self.attempts = self.refused = 0
         self.faults: list[str] = []  # 4xx: we asked for nonsense, or were told so
         self._run(self._post_on)
-        self._run(self._look_on)
 
     def stop(self, deadline_s: float) -> bool:
         """No new requests; True if those under way were answered in time."""
@@ -92,12 +88,6 @@ class Clients:
         while not self._stop.wait(_EVERY_S):
             self._post(self._anonymous("posted", POSTED, _now_us()))
 
-    def _look_on(self) -> None:
-        """See soon what is stored: the less depends on Redis, the more a loss would say."""
-        while not self._stop.wait(_LOOK_S):
-            with suppress(psycopg2.Error):
-                self._ledger.confirm(self._world)
-
     def _anonymous(self, what: str, symbol: str, first_us: int) -> Promise:
         ticks = [self._tick(symbol, 0, first_us + number * 1000, number) for number in range(_TICKS)]
         named = [tick._replace(trade_id=content_id(tick.symbol, tick.event_us, tick.price, tick.size, 0)) for tick in ticks]
@@ -139,8 +129,6 @@ class Clients:
         """Try until there is a 2xx."""
         until_s = time.monotonic() + 120.0
         for delay_s in backoff_s(0.2, 2.0):
-            if not promise.confirmed:
-                promise.begin()
             self.attempts += 1
             try:
                 answer = send(self._world.http)

@@ -13,10 +13,6 @@ class Fault(ABC):
     kind: ClassVar[str]
     targets: ClassVar[frozenset[str]]
     lasts_s: ClassVar[tuple[float, float]] = (0.0, 0.0)
-    #: Redis forgets what it had acknowledged: what only HTTP clients sent may be gone with it.
-    redis_forgets: ClassVar[bool] = False
-    #: PostgreSQL goes back to what it was a while ago.
-    postgres_forgets: ClassVar[bool] = False
 
     @abstractmethod
     def inject(self, world: World) -> None:

@@ -26,16 +26,16 @@ _COMPARED = """
 CREATE TEMP TABLE compared AS
 WITH duty AS (
     SELECT DISTINCT ON (symbol, trade_id) * FROM made
-    ORDER BY symbol, trade_id, array_position(ARRAY['made', 'promised', 'forgotten', 'tried', 'before'], duty))
+    ORDER BY symbol, trade_id, array_position(ARRAY['made', 'promised', 'tried', 'before'], duty))
 SELECT d.symbol, d.trade_id, d.duty, t.symbol IS NOT NULL AS there, (d.timestamp, d.price, d.size, coalesce(d.side, ''),
     coalesce(d.seq, 0)) IS NOT DISTINCT FROM (t.timestamp, t.price, t.size, coalesce(t.side, ''), coalesce(t.seq, 0)) AS same
 FROM duty d LEFT JOIN raw_ticks t USING (symbol, trade_id)
 """
 _BY_SYMBOL = """
-SELECT symbol, count(DISTINCT trade_id) FILTER (WHERE duty IN ('made', 'promised', 'forgotten')),
+SELECT symbol, count(DISTINCT trade_id) FILTER (WHERE duty IN ('made', 'promised')),
     count(DISTINCT trade_id) FILTER (WHERE there),
     count(DISTINCT trade_id) FILTER (WHERE NOT there AND duty IN ('made', 'promised')),
-    count(DISTINCT trade_id) FILTER (WHERE NOT there AND duty = 'forgotten'), count(*) FILTER (WHERE there AND NOT same),
+    count(*) FILTER (WHERE there AND NOT same),
     count(*) - count(DISTINCT trade_id) FROM compared GROUP BY symbol ORDER BY symbol
 """
 _MISSING = """
@@ -60,7 +60,6 @@ class OfSymbol:
     due: int  # made by the exchange, or promised to a client
     stored: int
     lost: int
-    lost_with_redis: int  # acknowledged to a client, and gone with what Redis forgot
     changed: int  # stored with other values
     doubled: int
 
@@ -90,7 +89,7 @@ class Proof:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        totals = {name: self.total(name) for name in ("due", "stored", "lost", "lost_with_redis", "changed", "doubled")}
+        totals = {name: self.total(name) for name in ("due", "stored", "lost", "changed", "doubled")}
         return {**totals, "holds": self.holds, **asdict(self), "wrong_bars": len(self.wrong_bars), "wrong": self.wrong_bars[:50]}
 
 
@@ -117,7 +116,7 @@ def _load(cursor: Cursor, world: World, ledger: Ledger, first_ids: dict[str, int
         cursor.execute(f"INSERT INTO made SELECT *, {duty} FROM staged", (first_ids[symbol],))  # noqa: S608
     for promise in ledger:
         _copy(cursor, map(encode_row, promise.trades))
-        duty = "forgotten" if promise.forgotten else "promised" if promise.acknowledged else "tried"
+        duty = "promised" if promise.acknowledged else "tried"
         cursor.execute("INSERT INTO made SELECT *, %s FROM staged", (duty,))
     cursor.execute("CREATE INDEX ON made (symbol, trade_id)")
     cursor.execute("ANALYZE made")

@@ -43,7 +43,7 @@ def _faults(outcome: Outcome) -> Table:
 
 def _trades(outcome: Outcome) -> Table:
     names = {
-        "due": "made or promised", "stored": "stored", "lost": "lost", "lost_with_redis": "lost with Redis",
+        "due": "made or promised", "stored": "stored", "lost": "lost",
         "changed": "other values", "doubled": "doubled",
     }  # fmt: skip
     table = Table("symbol", *names.values(), title=f"Trades, {outcome.rate:,.0f} a second")

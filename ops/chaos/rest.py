@@ -29,8 +29,7 @@ def what_moves(world: World) -> list[str]:
                 moving.append(f"the aggregator is at {used.get(stream)} of {last} in {stream}")
             if last is not None and writers_position(client, stream) != last:
                 moving.append(f"the writers are at {writers_position(client, stream)} of {last} in {stream}")
-        told: Any = client.hgetall("health:producer")
-        facts = {name.decode(): value.decode() for name, value in told.items()}
+        facts, kept = _said(client, "producer"), _said(client, "importer")
         cursor.execute(_LEFT, (list(world.settings.symbols),))
         row = cursor.fetchone()
         assert row, "a query of counts answers a row"
@@ -40,6 +39,8 @@ def what_moves(world: World) -> list[str]:
             found = cursor.fetchone()
             if found and (found[0] or 0) < newest:
                 moving.append(f"{symbol} is stored up to {found[0]}, made up to {newest}")
+    if kept.get("posted_waiting") != "0":
+        moving.append(f"posted ticks wait to be seen stored: {kept or 'no word of the importer'}")
     if not facts or facts.get("owed") != "0" or facts.get("catching") or facts.get("spool_bytes") != "0":
         moving.append(f"the producer still owes trades: {facts or 'no word of it'}")
     return moving
@@ -47,6 +48,10 @@ def what_moves(world: World) -> list[str]:
 
 def _last(client: Any, stream: str) -> EntryId | None:
     return EntryId.parse(client.xinfo_stream(stream)["last-generated-id"]) if client.exists(stream) else None
+
+
+def _said(client: Any, process: str) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in client.hgetall(f"health:{process}").items()}
 
 
 def _is_ill(found: dict[str, Any]) -> bool:

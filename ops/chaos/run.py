@@ -58,7 +58,7 @@ def run(
     first_ids = first_ids_of(world)
     tell(f"trades flow, {len(KINDS)} kinds of faults for {length_s:.0f} s, seed {seed}")
     clients = Clients(world, ledger, seed)
-    storm = Storm(world, clients, ledger, tell)
+    storm = Storm(world, clients, tell)
     try:
         tally = storm.play(plan(seed, length_s, [kind.shape() for kind in KINDS], every_s), length_s)
     finally:

@@ -112,7 +112,7 @@ def disk_full(server: str) -> type[Fault]:
 class RedisFlushed(Fault):
     """FLUSHALL: streams, groups and all."""
 
-    kind, targets, redis_forgets = "redis flushed", frozenset({"redis"}), True
+    kind, targets = "redis flushed", frozenset({"redis"})
 
     def inject(self, world: World) -> None:
         try:
@@ -125,7 +125,7 @@ class RedisFlushed(Fault):
 class RedisTorn(Fault):
     """Killed, and the newest of its log cut off, as a lost machine would."""
 
-    kind, targets, redis_forgets = "redis log cut", frozenset({"redis"}), True
+    kind, targets = "redis log cut", frozenset({"redis"})
 
     def inject(self, world: World) -> None:
         world.take_down("redis")
@@ -164,7 +164,7 @@ class OldCopy(Fault):
 class RedisOld(OldCopy):
     """A running server's files: what is torn at their end, it cuts by itself when it starts on them."""
 
-    kind, targets, lasts_s, redis_forgets = "redis on an older copy", frozenset({"redis"}), (3.0, 10.0), True
+    kind, targets, lasts_s = "redis on an older copy", frozenset({"redis"}), (3.0, 10.0)
     server = "redis"
 
     def inject(self, world: World) -> None:
@@ -178,7 +178,7 @@ class PostgresOld(OldCopy):
     """What is younger than the copy comes from the stream again."""
 
     kind, targets, lasts_s = "postgres on an older copy", frozenset({"postgres", "redis"}), (5.0, 12.0)
-    server, postgres_forgets = "postgres", True
+    server = "postgres"
 
     def inject(self, world: World) -> None:
         world.take_down("postgres")  # a copy of a running server's files would not be of one moment

@@ -4,18 +4,13 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-
-import psycopg2
-import redis
 
 from ops.chaos.clients import Again, Asked, Clients, Filed, Late
 from ops.chaos.faults import Fault
 from ops.chaos.plan import Planned
 from ops.chaos.processes import frozen, killed
-from ops.chaos.promises import Ledger
 from ops.chaos.stores import PostgresCut, PostgresOld, RedisCut, RedisFlushed, RedisFull, RedisOld, RedisTorn, away, disk_full
 from ops.chaos.venue import VENUE_KINDS
 from ops.chaos.world import NotNow, World
@@ -47,8 +42,8 @@ class Tally:
 class Storm:
     """One plan being played."""
 
-    def __init__(self, world: World, clients: Clients, ledger: Ledger, tell: Tell) -> None:
-        self._world, self._clients, self._ledger, self._tell = world, clients, ledger, tell
+    def __init__(self, world: World, clients: Clients, tell: Tell) -> None:
+        self._world, self._clients, self._tell = world, clients, tell
         self._kinds = {fault.kind: fault for fault in KINDS}
         self.tally = Tally()
 
@@ -79,8 +74,6 @@ class Storm:
         kind = self._kinds[planned.kind]
         fault = kind(self._clients) if issubclass(kind, Asked) else kind()
         self._tell(planned.kind + (f" for {planned.lasts_s:.1f} s" if planned.lasts_s else ""))
-        if kind.redis_forgets and not planned.lasts_s:
-            self._confirm()
         try:
             fault.inject(self._world)
         except NotNow as exc:
@@ -92,8 +85,6 @@ class Storm:
 
     def _heal(self, fault: Fault) -> None:
         """Until it is healed: a world that stays ill proves nothing."""
-        if fault.redis_forgets:
-            self._confirm()
         until_s = time.monotonic() + _HEAL_S
         while True:
             try:
@@ -103,11 +94,3 @@ class Storm:
                 if time.monotonic() > until_s:
                     raise
                 time.sleep(0.2)
-        if fault.redis_forgets:
-            self._ledger.redis_forgot()
-        if fault.postgres_forgets:
-            self._ledger.postgres_forgot()
-
-    def _confirm(self) -> None:
-        with suppress(psycopg2.Error, redis.RedisError):
-            self._ledger.confirm(self._world)
