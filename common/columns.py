@@ -47,7 +47,7 @@ class DeadRow:
     """A row that no table takes, and why."""
 
     entry: int  # index of its entry
-    row_number: int  # from 0, within the entry
+    row_number: int  # from 0, within the entry; 0 for an entry that has no rows to read
     field: str
     reason: str
     payload: str
@@ -66,7 +66,7 @@ def read_entries(entries: Sequence[Entry], limits: Limits) -> Batch:
     """Judge the rows of these entries, each by its own entry's time."""
     rows = b"".join([entry.rows for entry in entries])
     counts = [entry.rows.count(b"\n") for entry in entries]
-    if sum(counts) >= FEW_ROWS and all(entry.rows.endswith(b"\n") for entry in entries if entry.rows):
+    if sum(counts) >= FEW_ROWS and all(entry.rows.endswith(b"\n") if entry.rows else not entry.fault for entry in entries):
         try:
             columns = read_fast_columns(rows, counts)
             if fast_verdict(columns, entries, limits):
@@ -124,6 +124,8 @@ def _read_slowly(entries: Sequence[Entry], limits: Limits) -> Batch:
     of_entry: list[int] = []
     dead: list[DeadRow] = []
     for index, entry in enumerate(entries):
+        if entry.fault:
+            dead.append(DeadRow(index, 0, "entry", *entry.fault))
         for number, text, found in read_rows(entry.rows.decode("utf-8", "backslashreplace")):
             try:
                 if isinstance(found, InvalidTrade):

@@ -17,6 +17,8 @@ from common.settings import Settings
 GROUP = "writers"
 LIVE = "live"
 ENTRY_VERSION = b"1"
+#: Characters of an unreadable entry that its dead letter keeps.
+MOST_PAYLOAD = 1_000
 
 #: Faults of Redis that pass: away, loading, full, failing over. Anything else is a bug.
 TRANSIENT = (
@@ -47,12 +49,20 @@ class EntryId(NamedTuple):
 START = EntryId(0, 0)
 
 
+class Fault(NamedTuple):
+    """Why an entry has no rows to read, and what it has instead."""
+
+    reason: str
+    payload: str
+
+
 class Entry(NamedTuple):
-    """A stream entry: a micro-batch of rows."""
+    """A stream entry: a micro-batch of rows; one with a fault has none, and is a dead letter as a whole."""
 
     id: EntryId
     src: str
     rows: bytes
+    fault: Fault | None = None
 
 
 def connect_redis(settings: Settings, **options: Any) -> redis.Redis:
@@ -82,10 +92,35 @@ def append(client: "redis.Redis | redis.client.Pipeline", stream: str, src: str,
 
 
 def to_entry(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
-    """An entry as redis-py answers it; a deleted one has no fields and so no rows. `src` is such that PostgreSQL can keep it."""
-    fields = fields or {}
-    src = fields.get(b"src", b"").decode("utf-8", "replace").replace("\x00", "\\x00")
-    return Entry(EntryId.parse(raw_id), src, fields.get(b"rows", b""))
+    """An entry as redis-py answers it, `fields` None where it is no more. `src` is such that PostgreSQL can keep it."""
+    if fields is None:
+        return lost_entry(EntryId.parse(raw_id))
+    src = _printable(fields.get(b"src", b""))
+    rows = fields.get(b"rows", b"")
+    if rows and fields.get(b"v", ENTRY_VERSION) == ENTRY_VERSION:
+        return Entry(EntryId.parse(raw_id), src, rows)
+    reason = _fault_of(fields)
+    payload = " ".join([f"{_printable(name)}={_printable(value)}" for name, value in fields.items()])
+    return Entry(EntryId.parse(raw_id), src, b"", Fault(reason, payload[:MOST_PAYLOAD]) if reason else None)
+
+
+def lost_entry(at: EntryId) -> Entry:
+    """An entry that was deleted while somebody had it: nobody can tell what was in it, nor if it was stored."""
+    return Entry(at, "", b"", Fault("the entry was deleted from the stream before it was acknowledged", ""))
+
+
+def _fault_of(fields: dict[bytes, bytes]) -> str:
+    """Why an entry has no rows that can be read; empty where it says itself that it has none."""
+    version, count = fields.get(b"v", ENTRY_VERSION), fields.get(b"n", b"0")
+    if version != ENTRY_VERSION:
+        return f"v must be {ENTRY_VERSION.decode()}, was {_printable(version)!r:.40}: an entry of another version of this program"
+    if b"rows" not in fields:
+        return "the entry has no field rows"
+    return "" if count == b"0" else f"rows is empty and n is {_printable(count)!r:.40}"
+
+
+def _printable(text: bytes) -> str:
+    return text.decode("utf-8", "replace").replace("\x00", "\\x00")
 
 
 def read_range(client: redis.Redis, stream: str, after: EntryId, last: EntryId, count: int) -> list[Entry]:

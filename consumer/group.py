@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from common.log import get_logger
-from common.streams import GROUP, START, Entry, EntryId, last_delivered, read_range, to_entry
+from common.streams import GROUP, START, Entry, EntryId, last_delivered, lost_entry, read_range, to_entry
 
 _PAGE = 100
 
@@ -40,14 +40,13 @@ class WritersGroup:
         return next((entries for _, entries in _by_stream(found)), [])
 
     def claim(self, stream: str, idle_ms: int, count: int) -> Iterator[list[Entry]]:
-        """Take over what other workers have left for that long; entries deleted meanwhile are lost to the stream: logged."""
+        """Take over what other workers have left for that long, also entries that were deleted meanwhile."""
         cursor: bytes | str = "0-0"
         while True:
             cursor, raw, deleted = self._client.xautoclaim(stream, GROUP, self._consumer, idle_ms, cursor, count=count)
-            if deleted:
-                log.error("%d entries of %s were trimmed before they were stored; backfill must fetch them", len(deleted), stream)
-            if raw:
-                yield [to_entry(*item) for item in raw]
+            entries = [*[to_entry(*item) for item in raw], *[lost_entry(EntryId.parse(raw_id)) for raw_id in deleted]]
+            if entries:
+                yield entries
             if cursor in (b"0-0", "0-0"):
                 return
 

@@ -53,7 +53,8 @@ def send(client: redis.Redis, *trades: Trade, entry_id: str = "*") -> str:
     """One entry of these trades; its id."""
     if entry_id == "*":
         return append(client, STREAM, "binance.trade", encode_rows(trades), len(trades)).decode()
-    return client.xadd(STREAM, {"v": 1, "n": len(trades), "src": "binance.trade", "rows": encode_rows(trades)}, id=entry_id).decode()
+    fields = {"v": 1, "n": len(trades), "src": "binance.trade", "rows": encode_rows(trades)}
+    return client.xadd(STREAM, fields, id=entry_id).decode()
 
 
 def hand_out(client: redis.Redis, consumer: str, count: int = 1) -> list[str]:
