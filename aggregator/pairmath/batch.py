@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aggregator.pairmath import kalman
-from aggregator.pairmath.lines import correlation, divided, huber_line, moments, ols_slope, tls_slope
+from aggregator.pairmath.lines import correlation, divided, half_life, line, moments, return_correlation
 from aggregator.pairmath.statistics import NAMES, Statistics, rounding
 from aggregator.pairmath.windows import apart, level, returns, windows
 from common.pairmethod import PairMethod
@@ -41,48 +41,43 @@ def batch(
     """
     table = np.full((len(NAMES), new), np.nan)
     found = Statistics.of_table(table)
-    states = _estimate(method, window, y, x, starts_us, new, filter_state, found)
-    _correlations(method, window, y, x, new, found)
     floor = rounding(y[len(y) - new :], method.log)
-    _describe_spreads(method, window, np.concatenate((spreads_before[-window:], found.spread)), new, floor, found)
+    states = None
+    with np.errstate(all="ignore"):  # what is undefined becomes NaN below
+        _fit(method, window, y, x, new, found)
+        if method.is_recursive:
+            states = _follow(method, window, y, x, starts_us, new, filter_state, found)
+        _describe_spreads(method, window, np.concatenate((spreads_before[-window:], found.spread)), new, floor, found)
     table[~np.isfinite(table)] = np.nan
     return found, states
 
 
-def _estimate(
-    method: PairMethod, window: int, y: Array, x: Array, starts_us: Array, new: int,
-    filter_state: Sequence[float] | None, found: Statistics,
-) -> Array | None:  # fmt: skip
-    """Hedge ratio, intercept and spread; the filter's states."""
-    if method.estimator == "kalman":
-        return _filter(method, window, y, x, starts_us, new, filter_state, found)
+def _fit(method: PairMethod, window: int, y: Array, x: Array, new: int, found: Statistics) -> None:
+    """Correlations, and the line of the methods that need no more than the window (of the others, the least squares line)."""
+    log = method.log
     for rows, ys, xs in windows(window, new, y, x):
         y_last, x_last = ys[:, -1], xs[:, -1]
-        yd, xd = apart(ys, y_last[:, None], method.log), apart(xs, x_last[:, None], method.log)
+        yd, xd = apart(ys, y_last[:, None], log), apart(xs, x_last[:, None], log)
         of = moments(yd, xd)
-        if method.estimator == "huber":
-            slope, offset = huber_line(yd, xd, of)
-            intercept = (level(y_last, method.log) + offset) - slope * level(x_last, method.log)
-        else:
-            slope = ols_slope(of) if method.estimator == "ols" else tls_slope(of)
-            offset = of.y_mean - slope * of.x_mean
-            intercept = (level(y_last, method.log) + of.y_mean) - slope * (level(x_last, method.log) + of.x_mean)
-        found.hedge_ratio[rows], found.intercept[rows], found.spread[rows] = slope, intercept, -offset
-    return None
+        slope, y_centre, x_centre = line(method, yd, xd, of)
+        found.hedge_ratio[rows], found.spread[rows] = slope, slope * x_centre - y_centre
+        found.intercept[rows] = (level(y_last, log) + y_centre) - slope * (level(x_last, log) + x_centre)
+        found.correlation[rows] = correlation(of)
+    for rows, ys, xs in windows(window - 1, new, returns(y, log), returns(x, log)):
+        of = moments(ys - ys[:, -1:], xs - xs[:, -1:])
+        found.return_correlation[rows] = return_correlation(of, window - 1)
 
 
-def _filter(
+def _follow(
     method: PairMethod, window: int, y: Array, x: Array, starts_us: Array, new: int,
     filter_state: Sequence[float] | None, found: Statistics,
 ) -> Array:  # fmt: skip
+    """Put the filter's line in the place of the least squares line, where there is that one."""
     before = None if filter_state is None else kalman.FilterState(*filter_state)
+    undefined = np.isnan(found.hedge_ratio)  # the window is not full, or x stands still
     states, errors, variances = kalman.filter_rows(window, y, x, starts_us, new, method.log, before)
-    of = kalman.FilterState(*states.T)
-    y_now, x_now = y[len(y) - new :], x[len(x) - new :]
-    fill_from_filter(of, kalman.Innovation(errors, variances), y_now, x_now, method.log, found)
-    undefined = np.ones(new, dtype=bool)  # as with the other methods: x stands still, or the window is not full
-    for rows, xs in windows(window, new, x):
-        undefined[rows] = xs.max(axis=1) == xs.min(axis=1)
+    of, innovation = kalman.FilterState(*states.T), kalman.Innovation(errors, variances)
+    fill_from_filter(of, innovation, y[len(y) - new :], x[len(x) - new :], method.log, found)
     for column in (found.hedge_ratio, found.intercept, found.spread, found.innovation_z):
         column[undefined] = np.nan
     return states
@@ -100,12 +95,6 @@ def fill_from_filter(
     found.innovation_z[:] = divided(innovation.error, deviation, deviation > rounding(y, log))
 
 
-def _correlations(method: PairMethod, window: int, y: Array, x: Array, new: int, found: Statistics) -> None:
-    for rows, ys, xs in windows(window, new, y, x):
-        found.correlation[rows] = correlation(moments(apart(ys, ys[:, -1:], method.log), apart(xs, xs[:, -1:], method.log)))
-        found.return_correlation[rows] = correlation(moments(returns(ys, method.log), returns(xs, method.log)))
-
-
 def _describe_spreads(method: PairMethod, window: int, spreads: Array, new: int, floor: Array, found: Statistics) -> None:
     """Mean, deviation, z-score and half-life; `spreads` ends with the new rows' own."""
     counted = spreads[:-1] if method.prior else spreads
@@ -118,15 +107,5 @@ def _describe_spreads(method: PairMethod, window: int, spreads: Array, new: int,
         found.rolling_std[rows] = np.where(deviation > floor[rows], deviation, np.nan)
     found.z_score[:] = (found.spread - found.rolling_mean) / found.rolling_std
     for rows, values in windows(window, new, spreads):
-        before = values[:, :-1] - values[:, -2:-1]
-        found.half_life[rows] = half_life(moments(np.diff(values), before), window - 1, floor[rows])
-
-
-def half_life(of: Any, count: int, floor: Array) -> Array:
-    """Bars until half of a deviation is gone: -ln 2 / b, b the slope of the spread's change on the spread before.
-
-    The Ornstein-Uhlenbeck reading (Chan 2013, chapter 2). NaN where b is not negative, or where the spread stands still.
-    """
-    moves = np.sqrt(of.xx / (count - 1)) > floor
-    slope = divided(of.xy, of.xx, moves)
-    return divided(np.full(len(slope), -np.log(2.0)), slope, slope < 0)
+        of = moments(np.diff(values), values[:, :-1] - values[:, -2:-1])
+        found.half_life[rows] = half_life(of.xy, of.xx, window - 1, floor[rows])

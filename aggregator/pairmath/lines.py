@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aggregator.pairmath.statistics import FLOOR
+from common.pairmethod import PairMethod
+
 Array = np.ndarray[Any, Any]
 #: Huber's tuning constant: 95 % efficient where errors are normal (Huber 1981; the default of statsmodels' RLM).
 HUBER_K = 1.345
@@ -59,6 +62,30 @@ def correlation(of: Moments) -> Array:
     """Pearson's; NaN where a leg stands still."""
     r = divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > 0) & (of.yy > 0))
     return np.clip(r, -1.0, 1.0)
+
+
+def return_correlation(of: Moments, count: int) -> Array:
+    """Pearson's of returns; NaN where those of a leg are alike but for rounding."""
+    least = FLOOR * FLOOR * (count - 1)
+    r = divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > least) & (of.yy > least))
+    return np.clip(r, -1.0, 1.0)
+
+
+def half_life(xy: Array, xx: Array, count: int, floor: Array) -> Array:
+    """Bars until half of a deviation is gone: -ln 2 / b, b = xy / xx the slope of the spread's change on the spread before.
+
+    The Ornstein-Uhlenbeck reading (Chan 2013, chapter 2). NaN where b is not negative, or where the spread stands still.
+    """
+    slope = divided(xy, xx, xx > floor * floor * (count - 1))
+    return divided(np.full(len(slope), -np.log(2.0)), slope, slope < 0)
+
+
+def line(method: PairMethod, y: Array, x: Array, of: Moments) -> tuple[Array, Array, Array]:
+    """Slope, and a point (y, x) that the line goes through; `y` and `x` have a window a line."""
+    if method.estimator == "huber":
+        slope, intercept = huber_line(y, x, of)
+        return slope, intercept, np.zeros(len(slope))
+    return tls_slope(of) if method.estimator == "tls" else ols_slope(of), of.y_mean, of.x_mean
 
 
 def huber_line(y: Array, x: Array, of: Moments) -> tuple[Array, Array]:
