@@ -83,12 +83,12 @@ def half_life(xy: Array, xx: Array, count: int, floor: Array) -> Array:
 def line(method: PairMethod, y: Array, x: Array, of: Moments) -> tuple[Array, Array, Array]:
     """Slope, and a point (y, x) that the line goes through; `y` and `x` have a window a line."""
     if method.estimator == "huber":
-        slope, intercept = huber_line(y, x, of)
+        slope, intercept = huber_line(y, x)
         return slope, intercept, np.zeros(len(slope))
     return tls_slope(of) if method.estimator == "tls" else ols_slope(of), of.y_mean, of.x_mean
 
 
-def huber_line(y: Array, x: Array, of: Moments) -> tuple[Array, Array]:
+def huber_line(y: Array, x: Array) -> tuple[Array, Array]:
     """Slope and intercept of the robust line, a window a line of `y` and `x`.
 
     Huber's M-estimate by iteratively reweighted least squares: weights min(1, K s / |residual|) with K = 1.345 and
@@ -96,6 +96,7 @@ def huber_line(y: Array, x: Array, of: Moments) -> tuple[Array, Array]:
     statsmodels' RLM with HuberT is the same, run to its tolerance). More than half of the residuals zero: s is zero and the
     line is the last one.
     """
+    of = moments(y, x)
     slope = ols_slope(of)
     intercept = of.y_mean - slope * of.x_mean
     for _ in range(HUBER_ITERATIONS):
