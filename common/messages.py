@@ -13,7 +13,7 @@ from common.errors import ReceiverRejected
 from common.outbox import EVENT_KEYS, message_body
 
 MAX_TEMPLATE = 8000
-#: A rendered message is cut here: a template may name a long note many times.
+#: No message is longer: a template may name a long note many times.
 MAX_MESSAGE = 64_000
 JSON_TYPE, TEXT_TYPE = "application/json", "text/plain; charset=utf-8"
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]{0,80}?)\s*\}\}")
@@ -58,7 +58,7 @@ def check_template(template: str) -> None:
 
 
 def render(template: str, body: Mapping[str, Any]) -> Message:
-    """The message of an event; what the event does not have is null in JSON, empty in text."""
+    """The message of an event; what the event does not have is null in JSON, empty in text and within quotes."""
     if not template:
         return Message(JSON_TYPE, orjson.dumps(body).decode())
     wants_json = _wants_json(template)
@@ -69,7 +69,9 @@ def render(template: str, body: Mapping[str, Any]) -> Message:
         value = _look_up(body, found[1])
         pieces += [before, _in_json(value, quoted) if wants_json else _as_text(value)]
     text = "".join(pieces) + template[end:]
-    return Message(JSON_TYPE if wants_json else TEXT_TYPE, text if len(text) <= MAX_MESSAGE else text[:MAX_MESSAGE])
+    if not wants_json:
+        return Message(TEXT_TYPE, text[:MAX_MESSAGE])
+    return Message(JSON_TYPE, text) if len(text) <= MAX_MESSAGE else render("", body)  # cut JSON would be none
 
 
 def headline(body: Mapping[str, Any]) -> str:

@@ -75,8 +75,8 @@ def _queue(
 ) -> list[int]:
     asked = {
         "event_key": event_key, "alert_id": event.get("id"), "trial": trial, "chosen": chosen,
-        "body": Json(message_body(event, trial), dumps=_json), "up_to": list(severities_up_to(event["severity"])), "alert_type": event["alert_type"],
-        "symbol_pair": event["symbol_pair"], "ends": event["transition"] in ENDINGS,
+        "body": Json(message_body(event, trial), dumps=_json), "up_to": list(severities_up_to(event["severity"])),
+        "alert_type": event["alert_type"], "symbol_pair": event["symbol_pair"], "ends": event["transition"] in ENDINGS,
     }  # fmt: skip
     cursor.execute(_QUEUE, asked)
     made = [int(row[0]) for row in cursor.fetchall()]
