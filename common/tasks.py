@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import Json
 
 from common.database import transaction
@@ -36,10 +37,10 @@ class Task(NamedTuple):
 
 def create_task(
     connection: Connection, kind: str, params: Mapping[str, Any], counts: Mapping[str, Any] | None = None,
-    done: bool = False, idempotency_key: str | None = None,
+    done: bool = False, idempotency_key: str | None = None, task_id: str | None = None,
 ) -> str:  # fmt: skip
-    """Make a task and answer its id; with a key that was used before, the earlier task's id."""
-    task_id = str(uuid.uuid4())
+    """Make a task, of that id if one is given, and answer its id; with a key that was used before, the earlier task's id."""
+    task_id = task_id or str(uuid.uuid4())
     state = "done" if done else "queued"
     with transaction(connection), connection.cursor() as cursor:
         cursor.execute(
@@ -50,6 +51,23 @@ def create_task(
         if cursor.rowcount == 0:
             cursor.execute("SELECT task_id FROM tasks WHERE idempotency_key = %s", (idempotency_key,))
             task_id = str(cursor.fetchone()[0])  # type: ignore[index]
+    return task_id
+
+
+def queue_again(connection: Connection, task_id: str, kind: str, params: Mapping[str, Any]) -> None:
+    """Let a task be done again under the id that its client knows, or for the first time where its row is gone."""
+    with transaction(connection), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO tasks (task_id, kind, params, state) VALUES (%s, %s, %s, 'queued') ON CONFLICT (task_id) DO UPDATE"
+            " SET state = 'queued', attempts = 0, progress = 0, error = NULL, finished_at = NULL",
+            (task_id, kind, Json(dict(params))),
+        )
+
+
+def queue_task(cursor: Cursor, kind: str, params: Mapping[str, Any]) -> str:
+    """Make a task in the caller's transaction and answer its id."""
+    task_id = str(uuid.uuid4())
+    cursor.execute("INSERT INTO tasks (task_id, kind, params) VALUES (%s, %s, %s)", (task_id, kind, Json(dict(params))))
     return task_id
 
 

@@ -21,6 +21,7 @@ from common.lifecycle import Stop, run
 from common.log import get_logger
 from common.settings import Settings
 from common.tasks import MAX_ATTEMPTS, Task, claim_task, fail_task, finish_task, release_task, tell_progress
+from common.uploads import note_of, upload_folder
 from producer.importing import Counts, FileImport, Progress
 from producer.patient import Patient, Stopped
 from producer.posted import PostedTicks
@@ -103,6 +104,7 @@ class Importer:
         except (GemsError, OSError) as exc:
             self._fail(task, work, str(exc))
         else:
+            self._posted.uploads.finished(path, work.witness)
             self._patient.of_database(lambda connection: finish_task(connection, task.task_id, counts.as_json()))
             log.info("imported %s: %s", path.name, counts.as_json())
         self._files, self._rows = self._files + 1, self._rows + work.counts.accepted
@@ -134,16 +136,15 @@ class Importer:
         self._patient.of_database(lambda connection: fail_task(connection, task.task_id, sentence))
 
     def _remove(self, path: Path) -> None:
-        """Only our own copies of uploads: `./gems import` names the user's file."""
-        uploads = (self._settings.data_dir / "uploads").resolve()
-        if path.resolve().is_relative_to(uploads):
+        """Only our own copies: `./gems import` names the user's file, and one with a note stays until its rows are stored."""
+        if path.resolve().is_relative_to(upload_folder(self._settings)) and not note_of(path).exists():
             path.unlink(missing_ok=True)
 
     def _beat(self, task_id: str, counts: Counts | None = None) -> None:
         if self._heartbeat.due():
             rows = self._rows + (counts.accepted if counts else 0)
             with contextlib.suppress(redis.RedisError, OSError):
-                posted = {"posted_waiting": self._posted.waiting, "posted_sent_again": self._posted.sent_again}
+                posted = self._posted.facts()
                 self._heartbeat.tell({"files": self._files, "rows": rows, "task": task_id, **posted})
 
 

@@ -19,8 +19,8 @@ from producer.batcher import Batch, Batcher
 from producer.containers import Block, BrokenFile, Container
 from producer.pacing import LEAST_WAITING, MOST_WAITING, waiting_entries
 from producer.patient import Patient, Stopped
-from producer.publisher import send
 from producer.rejects import Reject, store_rejects
+from producer.uploaded import Witness
 from producer.venues.archive import UNNAMED, Reader, Rows, parse_file_name
 from producer.venues.binance import source_name
 from producer.venues.formats import reader_for
@@ -77,6 +77,7 @@ class FileImport:
         self._targets: dict[tuple[str, str], tuple[str, str]] = {}
         self.fraction, self._told_s = 0.0, time.monotonic()
         self.counts = Counts()
+        self.witness = Witness()
 
     def run(self) -> Counts:
         """Read all of it.
@@ -164,7 +165,7 @@ class FileImport:
             part = batches[first : first + SEND_BATCHES]
             for stream in {batch.stream for batch in part}:
                 self._wait_for_writers(stream)
-            self._patient.of_redis(partial(send, batches=part))
+            self._patient.of_redis(partial(self.witness.send, batches=part))
 
     def _wait_for_writers(self, stream: str) -> None:
         """Live trades queue behind ours: let the writers come near before more is sent."""

@@ -24,6 +24,7 @@ from common.settings import Settings
 from common.streams import START, EntryId, writers_position
 from common.trades import US_PER_DAY, from_us
 from producer.patient import Patient
+from producer.uploaded import Uploads
 
 LOOK_S = 1.0
 #: A file that was not written for so long is complete.
@@ -50,6 +51,7 @@ class PostedTicks:
         self._settings, self._stop = settings, stop
         self._patient = Patient(settings, stop, "importer.posted")
         self._journal = Journal(settings)
+        self.uploads = Uploads(settings, self._patient)
         self._seen: dict[Path, str] = {}  # stored when PostgreSQL had been started at that time
         self.waiting = self.sent_again = 0
 
@@ -59,6 +61,7 @@ class PostedTicks:
         while not self._stop.wait(LOOK_S):
             try:
                 self.look(time.time())
+                self.uploads.look(time.time())
                 delays_s = backoff_s(0.5, 10.0)
             except (psycopg2.Error, redis.RedisError, OSError, StoreUnavailable) as exc:
                 delay_s = next(delays_s)
@@ -66,6 +69,11 @@ class PostedTicks:
                 self._stop.wait(delay_s)
         self._journal.close()
         self._patient.close()
+
+    def facts(self) -> dict[str, int]:
+        """For the heartbeat."""
+        posted = {"posted_waiting": self.waiting, "posted_sent_again": self.sent_again}
+        return posted | {"uploads_waiting": self.uploads.waiting}
 
     def look(self, now_s: float) -> None:
         """Check the files that are complete, and remove those that were stored long enough ago."""

@@ -9,7 +9,7 @@ import redis
 
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
-from common.streams import append
+from common.streams import EntryId, append
 from producer.batcher import Batch
 from producer.spool import Spool
 
@@ -21,17 +21,19 @@ IDLE_S = 0.1
 log = get_logger(__name__)
 
 
-def send(client: redis.Redis, batches: Sequence[Batch]) -> None:
-    """Append the batches in order. Those of one stream become entries all together or not at all.
+def send(client: redis.Redis, batches: Sequence[Batch]) -> dict[str, EntryId]:
+    """Append the batches in order; answers each stream's newest id. Entries of one stream are appended together or not at all.
 
     Raises:
         redis.RedisError, OSError: some may have been appended all the same; sending again is harmless.
     """
+    newest: dict[str, EntryId] = {}
     for stream, group in groupby(batches, key=lambda batch: batch.stream):
         pipe = client.pipeline(transaction=True)
         for batch in group:
             append(pipe, stream, batch.src, batch.rows, batch.n)
-        pipe.execute()
+        newest[stream] = EntryId.parse(pipe.execute()[-1])
+    return newest
 
 
 class Publisher:

@@ -10,6 +10,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.utils import secure_filename
 
 from common.settings import Settings
+from common.uploads import upload_folder
 
 _PART = ".part"
 
@@ -54,11 +55,6 @@ def keep(file: FileStorage) -> Path:
     finally:
         os.close(folder)
     return kept
-
-
-def upload_folder(settings: Settings) -> Path:
-    """Where this instance's uploads are."""
-    return settings.data_dir.resolve() / "uploads"
 
 
 def discard_abandoned(settings: Settings) -> None:

@@ -39,8 +39,8 @@ def what_moves(world: World) -> list[str]:
             found = cursor.fetchone()
             if found and (found[0] or 0) < newest:
                 moving.append(f"{symbol} is stored up to {found[0]}, made up to {newest}")
-    if kept.get("posted_waiting") != "0":
-        moving.append(f"posted ticks wait to be seen stored: {kept or 'no word of the importer'}")
+    if (kept.get("posted_waiting"), kept.get("uploads_waiting")) != ("0", "0"):
+        moving.append(f"posted ticks or uploads wait to be seen stored: {kept or 'no word of the importer'}")
     if not facts or facts.get("owed") != "0" or facts.get("catching") or facts.get("spool_bytes") != "0":
         moving.append(f"the producer still owes trades: {facts or 'no word of it'}")
     return moving

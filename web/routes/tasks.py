@@ -18,10 +18,10 @@ from web.schemas import Body, Stamp, Symbol, Timeframe, Whole
 blueprint = Blueprint("tasks", __name__, url_prefix="/api", description="Work that takes a while")
 
 
-def make_task(kind: str, params: dict[str, Any]) -> str:
-    """Queue a task for the process that does its kind, and answer its id."""
+def make_task(kind: str, params: dict[str, Any], task_id: str | None = None) -> str:
+    """Queue a task for the process that does its kind, and answer its id: that one, if it is given."""
     with stores().session() as connection:
-        return create_task(connection, kind, params)
+        return create_task(connection, kind, params, task_id=task_id)
 
 
 class TaskState(Schema):

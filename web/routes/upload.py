@@ -1,6 +1,7 @@
 """Uploading a file of ticks; the importer reads it."""
 
 import os
+import uuid
 from pathlib import PurePath
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ from flask import request
 from flask.views import MethodView
 from marshmallow import ValidationError, fields
 
+from common.uploads import Wanted, forget_upload, note_wanted
 from web.api import Blueprint, stores
 from web.errors import Problem, bad
 from web.routes.tasks import Made, make_task
@@ -63,12 +65,14 @@ def _take_file() -> dict[str, Any]:
         raise bad("file", f"is empty, was {file.filename!r:.100}")
     filename = "".join(char for char in PurePath(file.filename.replace("\\", "/")).name if char.isprintable())[:MAX_NAME]
     path = keep(file)
+    wanted = Wanted(str(uuid.uuid4()), {"path": str(path), "filename": filename, "symbol": symbol})
     try:
-        task_id = make_task("import", {"path": str(path), "filename": filename, "symbol": symbol})
+        note_wanted(path, wanted)
+        make_task("import", wanted.params, wanted.task_id)
     except BaseException:
-        path.unlink(missing_ok=True)  # not acknowledged, so nobody would ever read it
+        forget_upload(path)  # not acknowledged, so nobody would ever read it
         raise
-    return {"status": "processing", "task_id": task_id, "filename": filename}
+    return {"status": "processing", "task_id": wanted.task_id, "filename": filename}
 
 
 def _symbol(text: str | None) -> str | None:
