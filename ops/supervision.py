@@ -43,6 +43,7 @@ def programs(settings: Settings) -> list[Program]:
         *([] if settings.database_url else [postgres]),
         *([] if settings.redis_url else [redis]),
         Program(name="migrate", command="ops.migrate", stage=30, once=True),
+        Program(name="notifier", command="aggregator.notifier", stage=35),
         Program(name="tasks", command="aggregator.tasks", stage=40),
         Program(name="aggregator", command="aggregator --shard {n}", stage=40, count=settings.shards),
         Program(name="writer", command="consumer --worker {n}", stage=50, count=settings.writers),

@@ -66,13 +66,14 @@ class Pipeline:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, *names: str) -> None:
-        """Start `writer_N`, `aggregator_N` or `tasks`."""
+        """Start `writer_N`, `aggregator_N`, `tasks` or `notifier`."""
         for name in names:
             kind, _, number = name.partition("_")
             command = {
                 "writer": ["consumer", "--worker", number],
                 "aggregator": ["aggregator", "--shard", number],
                 "tasks": ["aggregator.tasks"],
+                "notifier": ["aggregator.notifier"],
             }[kind]
             environ = {**os.environ, **self.settings.to_env()}
             self.processes[name] = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environ)

@@ -18,7 +18,9 @@ from ops.chaos.world import NotNow, World
 Tell = Callable[[str], None]
 _HEAL_S = 60.0
 _AGAIN_S, _AT_LEAST_S = 3.0, 30.0
-_PROCESSES = ("producer", "writer_0", "writer_1", "aggregator_0", "tasks", "web", "importer", "redis", "postgres", "sim")
+_PROCESSES = (
+    "producer", "writer_0", "writer_1", "aggregator_0", "tasks", "notifier", "web", "importer", "redis", "postgres", "sim",
+)  # fmt: skip
 
 KINDS: tuple[type[Fault], ...] = (
     *map(killed, _PROCESSES),

@@ -23,7 +23,7 @@ from tests.processes.house import Instance, an_instance, family, wait_until
 pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 
 ALL = {
-    *("aggregator_0", "importer", "migrate", "postgres", "producer", "redis", "sim", "tasks"),
+    *("aggregator_0", "importer", "migrate", "notifier", "postgres", "producer", "redis", "sim", "tasks"),
     *("web", "writer_0", "writer_1"),
 }
 
