@@ -48,7 +48,7 @@ def batch(
         if method.is_recursive:
             states = _follow(method, window, y, x, starts_us, new, filter_state, found)
         _describe_spreads(method, window, np.concatenate((spreads_before[-window:], found.spread)), new, floor, found)
-    table[~np.isfinite(table)] = np.nan
+    np.copyto(table, np.nan, where=~np.isfinite(table))
     return found, states
 
 

@@ -1,5 +1,6 @@
 """Straight lines through a window's points, from their centred moments. Pure; a line a column, NaN where there is none."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ Array = np.ndarray[Any, Any]
 HUBER_K = 1.345
 #: The median absolute deviation of normal errors, in standard deviations.
 _MAD_OF_NORMAL = 0.6744897501960817
-#: Reweightings of the Huber line. Fixed, so that a row's value depends on nothing but its window.
-HUBER_ITERATIONS = 30
+_MINUS_LN_2 = -math.log(2)
+#: Reweightings of the Huber line, at most.
+HUBER_ITERATIONS = 100
 
 
 class Moments(NamedTuple):
@@ -34,9 +36,10 @@ def moments(y: Array, x: Array) -> Moments:
     return Moments(y_mean, x_mean, (yc * yc).sum(axis=-1), (xc * yc).sum(axis=-1), (xc * xc).sum(axis=-1))
 
 
-def divided(numerator: Array, denominator: Array, where: Array) -> Array:
-    """The quotient; NaN where not `where`."""
-    quotient: Array = np.divide(numerator, denominator, out=np.full(len(denominator), np.nan), where=where)
+def divided(numerator: Array | float, denominator: Array, where: Array) -> Array:
+    """The quotient; NaN where not `where`. Divisions by zero are the caller's to ignore (`np.errstate`)."""
+    quotient: Array = numerator / denominator
+    np.copyto(quotient, np.nan, where=~where)
     return quotient
 
 
@@ -60,15 +63,20 @@ def tls_slope(of: Moments) -> Array:
 
 def correlation(of: Moments) -> Array:
     """Pearson's; NaN where a leg stands still."""
-    r = divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > 0) & (of.yy > 0))
-    return np.clip(r, -1.0, 1.0)
+    return _clipped(divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > 0) & (of.yy > 0)))
 
 
 def return_correlation(of: Moments, count: int) -> Array:
     """Pearson's of returns; NaN where those of a leg are alike but for rounding."""
     least = FLOOR * FLOOR * (count - 1)
-    r = divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > least) & (of.yy > least))
-    return np.clip(r, -1.0, 1.0)
+    return _clipped(divided(of.xy, np.sqrt(of.xx) * np.sqrt(of.yy), (of.xx > least) & (of.yy > least)))
+
+
+def _clipped(r: Array) -> Array:
+    """To [-1, 1]: rounding must not lead out of it."""
+    np.minimum(r, 1.0, out=r)
+    np.maximum(r, -1.0, out=r)
+    return r
 
 
 def half_life(xy: Array, xx: Array, count: int, floor: Array) -> Array:
@@ -77,7 +85,7 @@ def half_life(xy: Array, xx: Array, count: int, floor: Array) -> Array:
     The Ornstein-Uhlenbeck reading (Chan 2013, chapter 2). NaN where b is not negative, or where the spread stands still.
     """
     slope = divided(xy, xx, xx > floor * floor * (count - 1))
-    return divided(np.full(len(slope), -np.log(2.0)), slope, slope < 0)
+    return divided(_MINUS_LN_2, slope, slope < 0)
 
 
 def line(method: PairMethod, y: Array, x: Array, of: Moments) -> tuple[Array, Array, Array]:
@@ -92,23 +100,31 @@ def huber_line(y: Array, x: Array) -> tuple[Array, Array]:
     """Slope and intercept of the robust line, a window a line of `y` and `x`.
 
     Huber's M-estimate by iteratively reweighted least squares: weights min(1, K s / |residual|) with K = 1.345 and
-    s = median |residual| / 0.6745, begun at the OLS line, a fixed number of times (Huber 1981; Holland and Welsch 1977;
-    statsmodels' RLM with HuberT is the same, run to its tolerance). More than half of the residuals zero: s is zero and the
-    line is the last one.
+    s = median |residual| / 0.6745, begun at the OLS line (Huber 1981; Holland and Welsch 1977; the estimate of statsmodels' RLM
+    with HuberT). Each window goes on until a step moves its line by less than 1e-13 of K s, at most 100 times, whatever
+    windows it is computed with. Half of the residuals zero: s is zero, and the line stays. NaN where x stands still.
     """
     of = moments(y, x)
     slope = ols_slope(of)
     intercept = of.y_mean - slope * of.x_mean
+    active = np.flatnonzero(of.xx > 0)
+    ys, xs, middle = y[active], x[active], y.shape[1] // 2
+    middles = [middle - 1, middle] if y.shape[1] % 2 == 0 else [middle]
     for _ in range(HUBER_ITERATIONS):
-        distance = np.abs(y - intercept[:, None] - slope[:, None] * x)
-        bound = np.median(distance, axis=1) * (HUBER_K / _MAD_OF_NORMAL)
-        moves = bound > 0
-        weight = np.divide(bound[:, None], distance, out=np.ones_like(distance), where=distance > bound[:, None])
+        if not len(active):
+            break
+        distance = np.abs(ys - intercept[active, None] - slope[active, None] * xs)
+        bound = np.partition(distance, middles, axis=1)[:, middles].sum(axis=1) * (HUBER_K / _MAD_OF_NORMAL / len(middles))
+        weight = bound[:, None] / np.maximum(distance, bound[:, None])
         total = weight.sum(axis=1)
-        y_mean, x_mean = (weight * y).sum(axis=1) / total, (weight * x).sum(axis=1) / total
-        xc = x - x_mean[:, None]
-        weighted = weight * xc
-        xx, xy = (weighted * xc).sum(axis=1), (weighted * (y - y_mean[:, None])).sum(axis=1)
-        slope = np.where(moves & (xx > 0), divided(xy, xx, xx > 0), slope)
-        intercept = np.where(moves, y_mean - slope * x_mean, intercept)
+        y_mean, x_mean = (weight * ys).sum(axis=1) / total, (weight * xs).sum(axis=1) / total
+        xc = xs - x_mean[:, None]
+        weight *= xc
+        b = (weight * (ys - y_mean[:, None])).sum(axis=1) / (weight * xc).sum(axis=1)
+        moved = np.abs(y_mean - intercept[active] - slope[active] * x_mean) + np.abs(b - slope[active]) * np.abs(xc).max(axis=1)
+        goes = (bound > 0) & np.isfinite(b)
+        slope[active[goes]], intercept[active[goes]] = b[goes], (y_mean - b * x_mean)[goes]
+        goes &= moved > 1e-13 * bound
+        if not goes.all():
+            active, ys, xs = active[goes], ys[goes], xs[goes]
     return slope, intercept

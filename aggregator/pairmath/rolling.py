@@ -18,7 +18,7 @@ from aggregator.pairmath import kalman
 from aggregator.pairmath.batch import fill_from_filter
 from aggregator.pairmath.lines import Moments, correlation, half_life, huber_line, ols_slope, return_correlation, tls_slope
 from aggregator.pairmath.statistics import NAMES, Statistics, rounding
-from aggregator.pairmath.windows import apart, level, returns
+from aggregator.pairmath.windows import apart, level
 from common.pairmethod import PairMethod
 
 Array = np.ndarray[Any, Any]
@@ -27,8 +27,10 @@ _SUMS = 13
 _PRICES, _SPREAD, _CHANGE = slice(0, 10), slice(10, 12), 12
 #: What differences are taken from: y, x and their returns, the spread; then the levels of y and x.
 _REFERENCES = 7
-#: Numbers of a turn, or of the robust line, worked on in one go.
-_CHUNK_NUMBERS = 1_000_000
+#: Rows of windows that the robust line, or a start of the filter, works on in one go; and a turn.
+_CHUNK_NUMBERS, _TURN_NUMBERS = 1_000_000, 20_000
+#: Slots turn in groups, this many rows apart: at one row it costs a pause, each alone it costs calls.
+_ROWS_APART = 16
 
 
 class Rolling:
@@ -43,11 +45,12 @@ class Rolling:
         self.method, self.window = method, window
         self._turn = window - 2
         self._rows = np.empty((3, 0, window + self._turn))  # y, x, spread: the window at the turn, then the rows since
-        self._tails = np.empty((0, self._turn, _SUMS))
+        self._tails = np.empty((0, self._turn, _SUMS))  # [slot, turn - since]
         self._heads = np.empty((_SUMS, 0))
         self._references = np.empty((_REFERENCES, 0))
-        self._filters = np.empty((kalman.STATE_SIZE, 0))
+        self._before = np.empty((3, 0))  # y, x, spread of the last row
         self._described = np.empty((2, 0))  # mean and deviation of the last W spreads
+        self._filters = np.empty((kalman.STATE_SIZE, 0))
         self._since = np.empty(0, dtype=np.int64)  # rows since the turn
         self._due = np.empty(0, dtype=np.int64)  # the turn comes after so many
         self._days = np.empty(0, dtype=np.int64)
@@ -62,7 +65,7 @@ class Rolling:
         """Make it at least this many slots; those there are keep what they hold."""
         more = max(0, capacity - self.capacity)
         for name, axis in (
-            ("_rows", 1), ("_tails", 0), ("_heads", 1), ("_references", 1), ("_filters", 1), ("_described", 1),
+            ("_rows", 1), ("_tails", 0), ("_heads", 1), ("_references", 1), ("_before", 1), ("_described", 1), ("_filters", 1),
             ("_since", 0), ("_due", 0), ("_days", 0),
         ):  # fmt: skip
             old = getattr(self, name)
@@ -88,9 +91,11 @@ class Rolling:
         centred = recent - recent[-1]
         centred -= centred.sum() / window
         self._described[:, slot] = recent[-1] - centred[-1], np.sqrt((centred * centred).sum() / (window - 1))
+        self._before[:, slot] = self._rows[:, slot, window - 1]
         self._since[slot] = 0
         self._turn_over(np.array([slot]))
-        self._due[slot] = 1 + slot % self._turn  # so that not all slots turn at one row
+        groups = max(1, self._turn // _ROWS_APART)  # not all slots turn at one row
+        self._due[slot] = self._turn - slot % groups * self._turn // groups
 
     def step(self, slots: Array, y: Array, x: Array, starts_us: Array) -> tuple[Statistics, Array | None]:
         """One row for each of the given slots (none twice): closes, and the starts of their bars.
@@ -99,49 +104,56 @@ class Rolling:
         """
         with np.errstate(all="ignore"):  # what is undefined becomes NaN below
             due = slots[self._since[slots] >= self._due[slots]]
-            for at in range(0, len(due), max(1, _CHUNK_NUMBERS // self.window)):
-                self._turn_over(due[at : at + max(1, _CHUNK_NUMBERS // self.window)])
+            step = max(1, _TURN_NUMBERS // self.window)
+            for at in range(0, len(due), step):
+                self._turn_over(due[at : at + step])
             return self._step(slots, y, x, starts_us)
 
     def _turn_over(self, slots: Array) -> None:
         """The rows move to the front, the last becomes what differences are taken from, tails are summed anew."""
-        window, log = self.window, self.method.log
-        at = self._since[slots][:, None] + np.arange(window)
-        rows = self._rows[:, slots[:, None], at]
+        window, turn, log = self.window, self._turn, self.method.log
+        rows = self._rows[:, slots[:, None], self._since[slots][:, None] + np.arange(window)]
         self._rows[:, slots, :window] = rows
-        y, x, spread = rows
-        y_returns, x_returns = returns(y, log), returns(x, log)
-        references = self._references[:, slots] = np.stack((
-            y[:, -1], x[:, -1], y_returns[:, -1], x_returns[:, -1], spread[:, -1], level(y[:, -1], log), level(x[:, -1], log)
-        ))  # fmt: skip
-        inner = slice(1, window - 1)
-        yd, xd, yr, xr, s = (
-            values - reference[:, None] if series > 1 else apart(values, reference[:, None], log)
-            for series, (values, reference) in enumerate(zip((y, x, y_returns, x_returns, spread), references[:5], strict=True))
-        )
-        terms = (yd, xd, yr, xr, yd * yd, xd * xd, yr * yr, xr * xr, yd * xd, yr * xr, s, s * s, s[:, :-1] * np.diff(s))
-        tails = np.empty((len(slots), self._turn, _SUMS))
-        for number, values in enumerate(terms):
-            tails[:, :, number] = values[:, ::-1].cumsum(axis=1)[:, ::-1][:, inner]
-        self._tails[slots] = tails
+        newest = rows[:, :, :0:-1]  # from the newest back, the oldest left out: no window from now on holds it
+        references = np.empty((_REFERENCES, len(slots)))
+        references[0], references[1], references[4] = rows[:, :, -1]
+        changes = newest - rows[:, :, -2::-1]  # of each row from the one before it
+        terms = np.zeros((_SUMS, len(slots), window - 1))
+        terms[0:2] = apart(newest[:2], references[0:2, :, None], log)
+        terms[10] = newest[2] - references[4][:, None]
+        since_before = changes[:2] / rows[:2, :, -2::-1]
+        if log:
+            np.log1p(since_before, out=since_before)
+        references[2:4] = since_before[:, :, 0]
+        references[5], references[6] = level(references[0], log), level(references[1], log)
+        # what belongs to two rows comes a place later: a window of W rows has W - 1 of them
+        terms[2:4, :, 1:] = (since_before - references[2:4, :, None])[:, :, :-1]
+        np.multiply(terms[0:4], terms[0:4], out=terms[4:8])
+        np.multiply(terms[0:4:2], terms[1:4:2], out=terms[8:10])
+        np.multiply(terms[10], terms[10], out=terms[11])
+        np.multiply(terms[10, :, 1:], changes[2, :, :-1], out=terms[12, :, 1:])
+        np.cumsum(terms, axis=2, out=terms)
+        self._tails[slots] = terms[:, :, 1:].transpose(1, 2, 0)
+        self._references[:, slots] = references
         self._heads[:, slots] = 0.0
-        self._since[slots], self._due[slots] = 0, self._turn
+        self._since[slots], self._due[slots] = 0, turn
 
     def _step(self, slots: Array, y: Array, x: Array, starts_us: Array) -> tuple[Statistics, Array | None]:
         method, window, log = self.method, self.window, self.method.log
         table = np.full((len(NAMES), len(slots)), np.nan)
         found = Statistics.of_table(table)
-        since = self._since[slots] + 1
-        at = since + (window - 1)
-        self._since[slots] = since
-        self._rows[0, slots, at], self._rows[1, slots, at] = y, x
-        heads, references = self._heads[:, slots], self._references[:, slots]
-        tails = self._tails[slots, since - 1].T
-        before = self._rows[:, slots, at - 1]
+        chosen = _chosen(slots)
+        since = self._since[chosen] + 1
+        self._since[chosen] = since
+        heads, references, before = _taken(self._heads, chosen), _taken(self._references, chosen), _taken(self._before, chosen)
+        tails = np.take(self._tails.reshape(-1, _SUMS), slots * self._turn + (self._turn - since), axis=0).T
 
         values = np.empty((4, len(slots)))
-        values[0], values[1] = y - references[0], x - references[1]
-        values[2], values[3] = (y - before[0]) / before[0], (x - before[1]) / before[1]
+        np.subtract(y, references[0], out=values[0])
+        np.subtract(x, references[1], out=values[1])
+        np.subtract(y, before[0], out=values[2])
+        np.subtract(x, before[1], out=values[3])
+        values[2:] /= before[:2]
         if log:
             values[:2] /= references[:2]
             np.log1p(values, out=values)
@@ -153,43 +165,50 @@ class Rolling:
         found.correlation[:] = correlation(of)
         found.return_correlation[:] = return_correlation(of_returns, window - 1)
 
-        slope = tls_slope(of) if method.estimator == "tls" else ols_slope(of)
-        found.hedge_ratio[:] = slope
+        found.hedge_ratio[:] = slope = tls_slope(of) if method.estimator == "tls" else ols_slope(of)
         found.intercept[:] = (references[5] + of.y_mean) - slope * (references[6] + of.x_mean)
         found.spread[:] = (values[0] - of.y_mean) - slope * (values[1] - of.x_mean)
+        at = slots * self._rows.shape[2] + since
+        rows = self._rows.reshape(3, -1)
+        rows[0, at + (window - 1)], rows[1, at + (window - 1)] = y, x
         if method.estimator == "huber":
             self._fit_robustly(slots, since, found)
-        states = self._follow(slots, since, y, x, starts_us, found) if method.is_recursive else None
+        states = self._follow(slots, chosen, since, y, x, starts_us, found) if method.is_recursive else None
 
-        self._rows[2, slots, at] = found.spread
-        self._describe(slots, since, y, before[2], heads, tails, references[4], found)
-        self._heads[:, slots] = heads
-        table[~np.isfinite(table)] = np.nan
+        rows[2, at + (window - 1)] = found.spread
+        self._describe(chosen, y, before[2], rows[2, at], heads, tails, references[4], found)
+        self._heads[:, chosen] = heads
+        self._before[:, chosen] = y, x, found.spread
+        np.copyto(table, np.nan, where=~np.isfinite(table))
         return found, states
 
     def _describe(
-        self, slots: Array, since: Array, y: Array, before: Array, heads: Array, tails: Array, reference: Array, found: Statistics
+        self, chosen: Any, y: Array, before: Array, first: Array, heads: Array, tails: Array, reference: Array, found: Statistics
     ) -> None:
-        """Mean, deviation, z-score and half-life of the spread; `before` is the spread of the row before."""
+        """Mean, deviation, z-score and half-life of the spread; `before`: that of the row before, `first`: the window's first."""
         window, floor = self.window, rounding(y, self.method.log)
-        spread, change, before_d = found.spread - reference, found.spread - before, before - reference
+        spread, change = found.spread - reference, found.spread - before
+        squares = spread * spread
         lagged, lagged_squares = heads[_SPREAD] + tails[_SPREAD]  # rows t - W + 1 to t - 1: the spreads before
         heads[10] += spread
-        heads[11] += spread * spread
-        heads[12] += before_d * change
-        mean = (lagged + spread) / window
-        deviation = np.sqrt(np.maximum(lagged_squares + spread * spread - (lagged + spread) * mean, 0.0) / (window - 1))
-        now = np.stack((reference + mean, deviation))
-        told = self._described[:, slots] if self.method.prior else now
-        self._described[:, slots] = now
-        found.rolling_mean[:] = told[0]
-        found.rolling_std[:] = np.where(told[1] > floor, told[1], np.nan)
-        centre = spread - mean if told is now else found.spread - told[0]
-        found.z_score[:] = centre / found.rolling_std
-        changes = found.spread - self._rows[2, slots, since]  # of W - 1 bars, all together
-        products, mean_before = heads[_CHANGE] + tails[_CHANGE], lagged / (window - 1)
-        squares = lagged_squares - lagged * mean_before
-        found.half_life[:] = half_life(products - mean_before * changes, squares, window - 1, floor)
+        heads[11] += squares
+        heads[12] += (before - reference) * change
+        total = lagged + spread
+        mean = total / window
+        deviation = np.sqrt(np.maximum(lagged_squares + squares - total * mean, 0.0) / (window - 1))
+        centre = spread - mean
+        mean += reference
+        if self.method.prior:
+            told = self._described[:, chosen].copy()
+            self._described[:, chosen] = mean, deviation
+            mean, deviation = told
+            centre = found.spread - mean
+        np.copyto(deviation, np.nan, where=~(deviation > floor))
+        found.rolling_mean[:], found.rolling_std[:] = mean, deviation
+        np.divide(centre, deviation, out=found.z_score)
+        mean_before = lagged / (window - 1)
+        products = heads[_CHANGE] + tails[_CHANGE] - mean_before * (found.spread - first)
+        found.half_life[:] = half_life(products, lagged_squares - lagged * mean_before, window - 1, floor)
 
     def _windows(self, slots: Array, since: Array) -> tuple[Array, Array]:
         """y and x of the slots' windows, a window a line."""
@@ -207,21 +226,21 @@ class Rolling:
             found.hedge_ratio[rows], found.spread[rows] = slope, -offset
             found.intercept[rows] = (level(y_last, log) + offset) - slope * level(x_last, log)
 
-    def _follow(self, slots: Array, since: Array, y: Array, x: Array, starts_us: Array, found: Statistics) -> Array:
+    def _follow(self, slots: Array, chosen: Any, since: Array, y: Array, x: Array, starts_us: Array, found: Statistics) -> Array:
         """The filter's line in the place of the least squares line; answers the states."""
         undefined = np.isnan(found.hedge_ratio)
         days = starts_us // kalman.DAY_US
-        states = self._filters[:, slots]
-        goes_on = (days == self._days[slots]) & ~np.isnan(states[0])
+        states = _taken(self._filters, chosen)
+        goes_on = (days == self._days[chosen]) & (states[0] == states[0])
         before = kalman.FilterState(*states)
         log = self.method.log
         after, innovation = kalman.followed(before, apart(y, before.y0, log), apart(x, before.x0, log), self.window)
-        states = np.stack(after)
+        states = np.array(after)
         errors, variances = innovation
         begins = np.flatnonzero(~goes_on)
         if len(begins):
             self._start(slots, since, begins, states, errors, variances)
-        self._filters[:, slots], self._days[slots] = states, days
+        self._filters[:, chosen], self._days[chosen] = states, days
         fill_from_filter(kalman.FilterState(*states), kalman.Innovation(errors, variances), y, x, log, found)
         for column in (found.hedge_ratio, found.intercept, found.spread, found.innovation_z):
             column[undefined] = np.nan
@@ -235,6 +254,18 @@ class Rolling:
             some = begins[at : at + step]
             state, innovation = kalman.started(*self._windows(slots[some], since[some]), self.method.log)
             states[:, some], errors[some], variances[some] = state, innovation.error, innovation.variance
+
+
+def _chosen(slots: Array) -> Any:
+    """The slots as a slice where they are one after the other: then columns are views, and nothing is copied."""
+    count = len(slots)
+    if count and slots[-1] - slots[0] == count - 1 and (slots[1:] > slots[:-1]).all():
+        return slice(int(slots[0]), int(slots[0]) + count)
+    return slots
+
+
+def _taken(columns: Array, chosen: Any) -> Array:
+    return columns[:, chosen] if isinstance(chosen, slice) else np.take(columns, chosen, axis=1)
 
 
 def _moments(sums: Array, window: int) -> tuple[Moments, Moments]:
