@@ -53,6 +53,7 @@ class Outcome:
     trades: int = 0
     repeated: int = 0
     late: int = 0
+    now_ms: int = 0  # the stream's clock; 0: it was not asked
 
 
 class Core:
@@ -65,6 +66,8 @@ class Core:
         self.symbols = Symbols()
         self.open: dict[str, Bars] = {timeframe: no_bars() for timeframe in timeframes}
         self.doubting = False  # while true, no bar is proved
+        self.watched: frozenset[str] = frozenset()  # symbols whose arrivals are noted, until `take_arrivals`
+        self._arrivals: dict[str, list[int]] = {}
         self.has_doubted = False  # then a new symbol may have ticks already: its first bars are not proved
 
     def on_trades(self, columns: Columns, arrived_ms: Array, now_ms: int, loose: Array | None = None) -> Outcome:
@@ -96,6 +99,15 @@ class Core:
         """Everything up to here has been read again: bars that start after what was seen are proved from now on."""
         self.doubting = False
         self.symbols.unproven_us = np.maximum(self.symbols.unproven_us, self.symbols.max_event_us + 1)
+
+    def take_arrivals(self) -> dict[str, list[int]]:
+        """Of watched symbols, the times (ms) of entries with newer trades since the last call, ascending."""
+        taken, self._arrivals = self._arrivals, {}
+        return taken
+
+    def arrived_ms(self) -> dict[str, int]:
+        """When each symbol's newest trade arrived."""
+        return dict(zip(self.symbols.names, self.symbols.arrived_ms.tolist(), strict=True))
 
     def watermarks(self) -> dict[str, int]:
         """Each symbol's watermark, microseconds since 1970."""
@@ -158,6 +170,9 @@ class Core:
             symbols.first_us[fresh] = [first[code] for code in fresh.tolist()]
             if self.has_doubted:
                 symbols.unproven_us[fresh] = symbols.first_us[fresh] + 1
+        for name in self.watched & self.symbols.codes.keys():
+            newer = (symbol == symbols.codes[name]) & (event_us > symbols.max_event_us[symbols.codes[name]])
+            self._arrivals.setdefault(name, []).extend(np.unique(arrived_ms[newer]).tolist())
         newest, arrived = np.maximum.reduceat(event_us, segments), np.maximum.reduceat(arrived_ms, segments)
         newer = newest > symbols.max_event_us[codes]
         symbols.max_event_us[codes[newer]] = newest[newer]
@@ -193,6 +208,7 @@ class Core:
 
     def _advance(self, now_ms: int, outcome: Outcome) -> Outcome:
         """Move the watermarks by the newest trades, and on quiet symbols by the stream's own time; close what they pass."""
+        outcome.now_ms = now_ms
         symbols = self.symbols
         quiet_us = np.maximum(now_ms - symbols.arrived_ms, 0) * 1000
         symbols.watermark_us = np.maximum(symbols.watermark_us, symbols.max_event_us + quiet_us - self.lateness_us)

@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
 from aggregator import barstore
+from aggregator.alerting import inbox
 from aggregator.barstore import BarLeaves, Settled
 from common.database import transaction
 from common.gaps import keep_missing, missing_pieces, row_of
@@ -99,6 +100,7 @@ def rebuild(
         if settled:
             rows = [(bar.symbol, bar.timeframe, bar.timestamp, bar.is_new) for bar in settled]
             execute_values(cursor, _FOLLOW, rows, page_size=5_000)
+            inbox.note(cursor, "bar", inbox.noted_bars(settled))
         if marks:
             lengths = [timeframe_us(timeframe) for timeframe in timeframes]
             cursor.execute(_STILL_OPEN, {"marks": list(marks), "lengths": lengths, "closed_us": closed_us})

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 
-from aggregator import alertstage, barstore, checkpoint
+from aggregator import barstore, checkpoint
+from aggregator.alerting.stage import AlertStage, Step
 from aggregator.core import Core, Mark, Outcome
 from aggregator.events import closed_events
 from aggregator.intervals import Hole
@@ -53,6 +55,7 @@ class BarsStore:
         self._settings, self._connection, self._shard, self._core = settings, connection, shard, core
         self._stream = stream_names(settings)[shard]
         self._pairs = PairStage(settings, shard)
+        self._alerts = AlertStage(settings, shard)
         self._leaves = barstore.BarLeaves()
         self._token = 0
         self.run_id = ""
@@ -65,9 +68,11 @@ class BarsStore:
         return found
 
     def load_pairs(self) -> None:
-        """Read the pair series' windows as they are stored."""
+        """Read the pair series' windows and the alert rules as they are stored."""
         with transaction(self._connection), self._connection.cursor() as cursor:
             self._pairs.load(cursor, self._core.watermarks())
+            self._alerts.load(cursor, self._core.arrived_ms())
+        self._core.watched = self._alerts.watched
 
     def mark_everything(self) -> int:
         """Mark all stored ticks dirty: nobody ever built their bars. Answers how many ranges."""
@@ -117,13 +122,18 @@ class BarsStore:
             self._reload_pairs(cursor)
             rows = self._pairs.step(cursor, closed, self._core.symbols)
             events += [Event("spread", row) for row in rows]
-            if closed or rows:
-                alerts = alertstage.step(cursor, closed, self._core.symbols, rows)
-                events += [Event("alert", alert) for alert in alerts]
+            events += [Event("alert", alert) for alert in self._look_at_alerts(cursor, outcome, events)]
             checkpoint.save(
                 cursor, self._shard, self._token, position, self.run_id, self._core, events, bars, outcome.late
             )
         return events, bars
+
+    def _look_at_alerts(self, cursor: Cursor, outcome: Outcome, events: Sequence[Event]) -> list[dict[str, Any]]:
+        core = self._core
+        arrivals, arrived_ms = core.take_arrivals(), core.arrived_ms() if core.watched else {}
+        alerts = self._alerts.step(cursor, Step(events, outcome.holes, outcome.now_ms, arrivals, arrived_ms))
+        core.watched = self._alerts.watched
+        return alerts
 
     def _mark(
         self, cursor: Cursor, marks: Sequence[Mark], holes: Sequence[tuple[str, Hole]], position: EntryId

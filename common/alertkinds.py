@@ -195,7 +195,8 @@ def _check_clear(kind: Kind, checked: Mapping[str, Any]) -> None:
     threshold, clear = checked.get("threshold", kind.default), checked["clear"]
     if bound(kind.sense, clear) > bound(kind.sense, threshold):
         side = {"above": "at most", "beyond": "at most", "below": "at least", "below_minus": "nearer to 0 than"}[kind.sense]
-        raise InvalidCondition("condition.clear", clear, f"must be {side} the threshold ({threshold:g}), or it would never be over")
+        why = f"must be {side} the threshold ({threshold:g}): else it could be over while it holds"
+        raise InvalidCondition("condition.clear", clear, why)
 
 
 _CHECKS = {

@@ -1,7 +1,7 @@
 """Where an alert's state machine stands, and what people may do to it. Pure.
 
-    inactive ──► pending ──► firing ──► resolved ──► (pending, firing)        paused: nothing is looked at
-        └──────────────────────┘└► acknowledged ──┘                          expired, and resolved of a rule that fires `once`: the end
+    inactive ──► pending ──► firing ──► resolved ──► (pending, firing)     paused: nothing is looked at
+        └──────────────────────┘└► acknowledged ──┘                       expired, or resolved if `once`: the end
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,8 @@ STATUS = {
 }  # fmt: skip
 FIRING = ("firing", "acknowledged")
 TRANSITIONS = (
-    "pending", "lapsed", "triggered", "repeated", "cleared", "expired", "annotated", "acknowledged", "paused", "resumed", "edited",
+    "pending", "lapsed", "triggered", "repeated", "cleared", "expired", "annotated",
+    "acknowledged", "paused", "resumed", "edited",
 )  # fmt: skip
 #: Transitions that receivers are told of; the others are history.
 TOLD = ("triggered", "repeated", "cleared", "expired")

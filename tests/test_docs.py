@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
-from aggregator.alerts import KINDS
+from common.alertkinds import KINDS
 from common.settings import Settings
 from common.timeframes import TIMEFRAMES_S
 from ops.cli import COMMANDS, gems

@@ -1,100 +1,14 @@
-"""Alert rules, legs of a pair and price statistics: pure, each against its own sentence."""
-
-from itertools import pairwise
+"""Legs of a pair and price statistics: pure, each against its own sentence."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.alerts import KINDS, Rule, evaluate, rule_of
-from aggregator.alertstage import relative_facts
 from aggregator.legs import LegBar, Legs
 from aggregator.pricestats import price_statistics
 
 SECOND = 1_000_000
-
-
-def rule(kind: str = "zscore_high", threshold: float = 2.0, **more) -> Rule:
-    given = {"firing": False, "once": False, "cooldown_us": 0, "triggered_us": None, "expires_us": None, **more}
-    return Rule(1, kind, "A_B", "1s", threshold, **given)
-
-
-values = st.lists(st.none() | st.sampled_from([-3.0, 0.0, 2.0, 2.5, 9.0]), max_size=30)
-
-
-def run(one: Rule, series) -> list[tuple[int, str]]:
-    found = [evaluate(one, bar_us, {one.value_name: value}) for bar_us, value in enumerate(series)]
-    return [(each.bar_us, each.name) for each in found if each]
-
-
-@given(values)
-def test_one_event_a_crossing_and_a_missing_value_is_none(series):
-    known = [(at, value > 2.0) for at, value in enumerate(series) if value is not None]
-    states = [False, *[holds for _, holds in known]]
-    expected = [
-        (at, "triggered" if holds else "cleared")
-        for (at, holds), before in zip(known, states, strict=False)
-        if holds != before
-    ]  # fmt: skip
-    assert run(rule(), series) == expected
-
-
-@given(values)
-def test_once_triggers_once_and_is_never_cleared(series):
-    expected = [(at, "triggered") for at, value in enumerate(series) if value is not None and value > 2.0][:1]
-    assert run(rule(once=True), series) == expected
-
-
-@given(values, st.integers(1, 10))
-def test_within_the_cooldown_of_a_trigger_there_is_no_other(series, cooldown_us):
-    events = run(rule(cooldown_us=cooldown_us), series)
-    triggers = [at for at, name in events if name == "triggered"]
-    assert all(later - earlier >= cooldown_us for earlier, later in pairwise(triggers))
-    names = [name for _, name in events]
-    assert names == (["triggered", "cleared"] * len(names))[: len(names)]
-
-
-@given(values, st.integers(0, 30))
-def test_nothing_comes_after_expiry(series, expires_us):
-    events = run(rule(expires_us=expires_us), series)
-    assert [at for at, name in events if name == "expired"][:1] == [expires_us][: len(series) > expires_us]
-    assert all(name == "expired" for at, name in events if at >= expires_us)
-
-
-def test_a_rule_goes_on_from_its_stored_state():
-    one = rule(firing=True, triggered_us=5)
-    assert evaluate(one, 6, {"z_score": 3.0}) is None
-    cleared = evaluate(one, 7, {"z_score": 1.0})
-    assert cleared and (cleared.name, cleared.status, one.triggered_us) == ("cleared", "active", 5)
-
-
-@pytest.mark.parametrize(
-    ("kind", "holds", "does_not"),
-    [
-        ("zscore_high", 2.1, 2.0), ("zscore_low", -2.1, -2.0), ("zscore_abs", -2.1, 2.0), ("spread_above", 2.1, 2.0),
-        ("spread_below", 1.9, 2.0), ("correlation_break", 1.9, 2.0), ("price_above", 2.1, 2.0), ("price_below", 1.9, 2.0),
-        ("price_movement", -2.1, 2.0), ("volume_spike", 2.1, 2.0),
-    ],
-)  # fmt: skip
-def test_each_kind_holds_beyond_its_threshold_only(kind, holds, does_not):
-    one = rule(kind)
-    assert evaluate(one, 1, {KINDS[kind].value: does_not}) is None
-    assert evaluate(one, 2, {KINDS[kind].value: holds}).name == "triggered"
-
-
-def test_a_rule_without_a_threshold_or_of_an_unknown_kind_is_left_alone():
-    row = (1, "zscore_high", "A_B", "1s", {"threshold": 2, "cooldown_s": 1.5, "once": True}, False, None, 7)
-    made = rule_of(row)
-    assert made == rule(threshold=2.0, once=True, cooldown_us=1_500_000, expires_us=7)
-    assert rule_of((1, "zscore_high", "A_B", "1s", {}, False, None, None)) is None
-    assert rule_of((1, "moon", "A_B", "1s", {"threshold": 2}, False, None, None)) is None
-
-
-def test_a_look_back_is_none_until_it_is_full():
-    assert relative_facts(11.0, 6.0, [(10, 2)] * 19) == {"move_pct": pytest.approx(10.0), "volume_ratio": None}
-    assert relative_facts(11.0, 6.0, [(10, 2)] * 20)["volume_ratio"] == 3.0
-    assert relative_facts(11.0, 6.0, []) == {"move_pct": None, "volume_ratio": None}
 
 
 #  Legs ---------------------------------------------------------------------------------------------------------------
