@@ -1,7 +1,7 @@
 """The group `writers` on its streams: reading in turn own pending then new, taking over, going back, trimming."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import redis
 
@@ -11,6 +11,18 @@ from common.streams import GROUP, START, Entry, EntryId, last_delivered, lost_en
 _PAGE = 100
 
 log = get_logger(__name__)
+
+
+class Committed(NamedTuple):
+    """What PostgreSQL has of a worker on a stream."""
+
+    position: EntryId
+    rows: int  # all that it ever stored, found repeated or buried
+
+
+def done_key(stream: str) -> str:
+    """A hash beside the stream: worker -> rows that PostgreSQL had when it last acknowledged."""
+    return f"done:{stream}"
 
 
 class WritersGroup:
@@ -50,25 +62,34 @@ class WritersGroup:
             if cursor in (b"0-0", "0-0"):
                 return
 
-    def ack(self, stream: str, entries: Sequence[Entry]) -> None:
-        """These entries are committed."""
-        self._client.xack(stream, GROUP, *[str(entry.id) for entry in entries])
+    def ack(self, stream: str, entries: Sequence[Entry], rows_done: int) -> None:
+        """These entries are committed; `rows_done` counts all rows that PostgreSQL had of this worker with that commit."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.xack(stream, GROUP, *[str(entry.id) for entry in entries])
+        pipe.hset(done_key(stream), self._consumer, str(rows_done))
+        pipe.execute()
 
-    def go_back_if_ahead(self, stream: str, committed: dict[str, EntryId]) -> None:
-        """Read again what the group calls done and PostgreSQL does not have: it was restored from a backup.
+    def is_ahead(self, stream: str, committed: Mapping[str, Committed]) -> bool:
+        """True if the group calls done what PostgreSQL does not have: that was restored from a backup.
 
-        `committed` is the last entry each worker has in PostgreSQL. In normal work every entry after the largest of them is
-        pending with somebody, or new: one that is acknowledged was committed by nobody we know of.
+        In normal work PostgreSQL has at least the rows of each worker that were counted with its acknowledgements. Where nothing
+        was counted, every entry after the largest position is pending with somebody, or new.
         """
-        delivered = last_delivered(self._client, stream)
-        newest = max(committed.values(), default=START)
-        if delivered is None or delivered <= newest:
-            return
-        if not self._some_acknowledged(stream, newest, delivered):
-            return
-        back_to = min(committed.values(), default=START)
-        self._client.xgroup_setid(stream, GROUP, str(back_to))
-        log.warning("PostgreSQL is behind the group on %s; reading again from %s", stream, back_to)
+        done: Any = self._client.hgetall(done_key(stream))
+        rows = {worker: each.rows for worker, each in committed.items()}
+        if any(rows.get(worker.decode(), 0) < int(count) for worker, count in done.items()):
+            return True
+        delivered = last_delivered(self._client, stream) or START
+        newest = max((each.position for each in committed.values()), default=START)
+        return delivered > newest and self._some_acknowledged(stream, newest, delivered)
+
+    def go_back(self, stream: str) -> None:
+        """Deliver all that the stream holds once more: positions do not tell which older entries a worker had taken over."""
+        self._client.xgroup_setid(stream, GROUP, "0")
+
+    def count_anew(self, stream: str) -> None:
+        """What PostgreSQL lacks is dealt with: `is_ahead` compares with what is done from now on."""
+        self._client.delete(done_key(stream))
 
     def _some_acknowledged(self, stream: str, after: EntryId, last: EntryId) -> bool:
         """True if an entry in `(after, last]` is pending with nobody."""

@@ -54,6 +54,7 @@ ON CONFLICT (worker, stream) DO UPDATE SET
         ORDER BY ms DESC, seq DESC LIMIT 1),
     stored = w.stored + excluded.stored, repeated = w.repeated + excluded.repeated, dead = w.dead + excluded.dead,
     updated_at = now()
+RETURNING stored + repeated + dead
 """
 
 
@@ -63,6 +64,7 @@ class Stored(NamedTuple):
     stored: int
     repeated: int
     dead: int
+    of_worker: int = 0  # the worker's rows on this stream, all times
 
 
 class TickStore:
@@ -105,7 +107,9 @@ class TickStore:
             _bury(cursor, stream, entries, dead)
             last = max(entry.id for entry in entries)
             cursor.execute(_POSITION, (self._worker, stream, last.ms, last.seq, stored, repeated, len(dead)))
-        return Stored(stored, repeated, len(dead))
+            row = cursor.fetchone()
+            assert row, "an upsert answers a row"
+        return Stored(stored, repeated, len(dead), int(row[0]))
 
     def _store_rows(
         self, cursor: Cursor, stream: str, entries: Sequence[Entry], batch: Batch

@@ -18,14 +18,17 @@ from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.streams import START, TRANSIENT, Entry, EntryId, connect_redis, stream_names
-from consumer.group import WritersGroup
+from consumer.group import Committed, WritersGroup
 from consumer.housekeeping import Housekeeping
+from consumer.restored import note_the_damage
 from consumer.store import TickStore
 
 BLOCK_MS = 200
 SUMMARIZE_EVERY_S = 5.0
 MAX_ENTRIES = 2_000
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
+
+_COMMITTED = "SELECT worker, position_ms, position_seq, stored + repeated + dead FROM writer_positions WHERE stream = %s"
 
 log = get_logger(__name__)
 
@@ -74,9 +77,19 @@ class Worker:
             self._store = TickStore(connect_database(self._settings, f"gems {self._name}"), self._name)
         self._group.ensure()
         for stream in self._streams:
-            self._group.go_back_if_ahead(stream, _committed(self._store.connection, stream))
+            self._look_for_a_restore(stream)
             for entries in self._own_pending(stream):
                 self._store_entries(stream, entries)
+
+    def _look_for_a_restore(self, stream: str) -> None:
+        """In this order a crash between two steps leads here again; the marks wait until the writers are where they were."""
+        if not self._group.is_ahead(stream, _committed(self._store.connection, stream)):
+            return
+        log.warning("PostgreSQL has less than the group on %s had stored: all that the stream holds is read again", stream)
+        self._group.go_back(stream)
+        gaps = note_the_damage(self._settings, self._client, self._store.connection, stream)
+        self._group.count_anew(stream)
+        log.warning("%d gaps are in what %s no longer holds", gaps, stream)
 
     def _own_pending(self, stream: str) -> Iterator[list[Entry]]:
         after = START
@@ -112,20 +125,20 @@ class Worker:
     def _store_entries(self, stream: str, entries: Sequence[Entry]) -> None:
         batch = read_entries(entries, self._limits)
         counts = self._store.store(stream, entries, batch)
-        self._group.ack(stream, entries)
-        rows = sum(counts)
+        self._group.ack(stream, entries, counts.of_worker)
+        rows = counts.stored + counts.repeated + counts.dead
         self._rows_per_entry = 0.8 * self._rows_per_entry + 0.2 * max(1.0, rows / len(entries))
         self._facts["entries"] += len(entries)
-        for name, count in counts._asdict().items():
-            self._facts[name] += count
+        for name in ("stored", "repeated", "dead"):
+            self._facts[name] += getattr(counts, name)
         if counts.dead:
             log.warning("%d rows of %s went to the dead letters; see ./gems status", counts.dead, stream)
 
 
-def _committed(connection: psycopg2.extensions.connection, stream: str) -> dict[str, EntryId]:
+def _committed(connection: psycopg2.extensions.connection, stream: str) -> dict[str, Committed]:
     with transaction(connection), connection.cursor() as cursor:
-        cursor.execute("SELECT worker, position_ms, position_seq FROM writer_positions WHERE stream = %s", (stream,))
-        return {worker: EntryId(int(ms), int(seq)) for worker, ms, seq in cursor.fetchall()}
+        cursor.execute(_COMMITTED, (stream,))
+        return {worker: Committed(EntryId(int(ms), int(seq)), int(rows)) for worker, ms, seq, rows in cursor.fetchall()}
 
 
 def _alive(connection: psycopg2.extensions.connection) -> bool:

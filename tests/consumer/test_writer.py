@@ -6,7 +6,7 @@ import pytest
 
 from common.streams import GROUP, EntryId, last_delivered
 from common.trades import Trade
-from consumer.group import WritersGroup
+from consumer.group import Committed, WritersGroup, done_key
 from tests.consumer.running import STREAM, a_writer, hand_out, pending, rows, send, wait
 
 NOW_US = time.time_ns() // 1000
@@ -89,38 +89,14 @@ def test_entries_of_a_dead_worker_are_taken_over_and_those_of_a_living_one_are_n
     assert redis_client.xpending_range(STREAM, GROUP, "-", "+", 10)[0]["message_id"].decode() == held
 
 
-def restore_to(database, worker: str, position: str) -> None:
-    """PostgreSQL as a backup has it that was made when `worker` had committed up to there."""
-    ms, seq = position.split("-")
-    rows(database, "UPDATE writer_positions SET position_ms = %s, position_seq = %s WHERE worker = %s", ms, seq, worker)
-
-
-@pytest.mark.parametrize("somebody_holds_the_first", [False, True])
-def test_what_a_restored_postgresql_lacks_is_read_again(
-    settings, redis_client, database, group, somebody_holds_the_first
-):  # fmt: skip
-    """Also if the very first entry it lacks happens to be in somebody's hands: those after it are in nobody's."""
-    ids = [send(redis_client, trade(n)) for n in range(1, 6)]
-    with a_writer(settings):
-        wait(lambda: len(stored_ids(database)) == 5 and pending(redis_client) == 0, "stored")
-    rows(database, "DELETE FROM raw_ticks WHERE trade_id > 2")
-    restore_to(database, "worker-1", ids[1])
-    if somebody_holds_the_first:
-        redis_client.xgroup_setid(STREAM, GROUP, ids[1])
-        assert hand_out(redis_client, "worker-8") == [ids[2]]
-        redis_client.xgroup_setid(STREAM, GROUP, ids[4])
-    with a_writer(settings):
-        wait(lambda: set(stored_ids(database)) >= {4, 5}, "read again")
-    assert stored_ids(database) == [1, 2, 3, 4, 5]
-
-
 def test_in_normal_work_the_group_stays_where_it_is(redis_client, group):
     ids = [send(redis_client, trade(n)) for n in range(1, 6)]
     handed = hand_out(redis_client, "worker-1", 2) + hand_out(redis_client, "worker-2", 2)
     redis_client.xack(STREAM, GROUP, handed[0], handed[1])
-    group.go_back_if_ahead(STREAM, {"worker-1": EntryId.parse(ids[1]), "worker-2": EntryId(0, 0)})
-    assert str(last_delivered(redis_client, STREAM)) == ids[3]
-    group.go_back_if_ahead(STREAM, {"worker-1": EntryId.parse(ids[4])})
+    redis_client.hset(done_key(STREAM), "worker-1", "2")
+    both = {"worker-1": Committed(EntryId.parse(ids[1]), 2), "worker-2": Committed(EntryId(0, 0), 0)}
+    assert not group.is_ahead(STREAM, both)
+    assert not group.is_ahead(STREAM, {"worker-1": Committed(EntryId.parse(ids[4]), 9)})
     assert str(last_delivered(redis_client, STREAM)) == ids[3]
 
 
