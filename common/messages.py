@@ -23,7 +23,7 @@ _NAMES = ("version", "trial", *EVENT_KEYS)
 SAMPLE = message_body(
     {
         "event_id": 1, "id": 1, "alert_type": "zscore_high", "symbol_pair": "BTCUSDT_ETHUSDT", "timeframe": "1m",
-        "transition": "firing", "status": "triggered", "severity": "warning", "note": 'a "note"',
+        "transition": "triggered", "status": "triggered", "severity": "warning", "note": 'a "note"',
         "timestamp": "2026-01-15T12:00:00.000000Z", "value": 2.5, "threshold": 2.0, "details": {},
     },
     trial=True,
@@ -75,7 +75,7 @@ def render(template: str, body: Mapping[str, Any]) -> Message:
 
 
 def headline(body: Mapping[str, Any]) -> str:
-    """One line for people: `[warning] zscore_high BTCUSDT_ETHUSDT 1m: firing`."""
+    """One line for people: `[warning] zscore_high BTCUSDT_ETHUSDT 1m: triggered`."""
     trial = "Trial: " if body.get("trial") else ""
     subject = " ".join(str(body[key]) for key in ("alert_type", "symbol_pair", "timeframe") if body.get(key))
     return f"{trial}[{body.get('severity')}] {subject}: {body.get('transition')}"

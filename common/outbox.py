@@ -22,7 +22,7 @@ EVENT_KEYS = (
     "value", "threshold", "details",
 )  # fmt: skip
 #: Transitions that end an alert: only for receivers with `send_resolved`.
-ENDINGS = frozenset({"resolved", "expired"})
+ENDINGS = frozenset({"cleared", "expired"})
 
 _QUEUE = """
 INSERT INTO alert_deliveries (receiver_id, event_key, alert_id, trial, body)

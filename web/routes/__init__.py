@@ -4,15 +4,17 @@ from web.routes.alerts import blueprint as alerts
 from web.routes.analytics import blueprint as analytics
 from web.routes.assets import blueprint as assets
 from web.routes.dashboard import blueprint as dashboard
+from web.routes.deliveries import blueprint as deliveries
 from web.routes.docs import blueprint as docs
 from web.routes.health import blueprint as health
 from web.routes.ingest import blueprint as ingest
 from web.routes.market import blueprint as market
+from web.routes.receivers import blueprint as receivers
 from web.routes.stream import blueprint as stream
 from web.routes.tasks import blueprint as tasks
 from web.routes.upload import blueprint as upload
 
 #: Part of the API, and so of its document.
-API_BLUEPRINTS = (ingest, upload, market, analytics, alerts, tasks, health, stream)
+API_BLUEPRINTS = (ingest, upload, market, analytics, alerts, receivers, deliveries, tasks, health, stream)
 #: Pages and files.
 PLAIN_BLUEPRINTS = (dashboard, assets, docs)
