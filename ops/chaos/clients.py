@@ -28,7 +28,7 @@ class Clients:
     """A thread that posts all the time, and one more for each request that a plan asks for."""
 
     def __init__(self, world: World, ledger: Ledger, seed: int) -> None:
-        self._world, self._ledger, self._chance = world, ledger, random.Random(seed)
+        self._world, self.ledger, self._chance = world, ledger, random.Random(seed)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._files: list[Promise] = []
@@ -68,14 +68,14 @@ class Clients:
                 "s" if row["isBuyerMaker"] else "b",
             ) for row in found
         ]  # fmt: skip
-        self._run(lambda: self._post(self._ledger.add(Promise("again", trades)), source="binance.trade"))
+        self._run(lambda: self._post(self.ledger.add(Promise("again", trades)), source="binance.trade"))
 
     def upload(self) -> None:
         """A file, or one that was uploaded before."""
         if self._files and self._chance.random() < 0.6:
             promise = self._chance.choice(self._files)
         else:
-            promise = self._ledger.add(Promise("file", self._numbered()))
+            promise = self.ledger.add(Promise("file", self._numbered()))
             self._files.append(promise)
         self._run(lambda: self._send_file(promise))
 
@@ -91,7 +91,7 @@ class Clients:
     def _anonymous(self, what: str, symbol: str, first_us: int) -> Promise:
         ticks = [self._tick(symbol, 0, first_us + number * 1000, number) for number in range(_TICKS)]
         named = [tick._replace(trade_id=content_id(tick.symbol, tick.event_us, tick.price, tick.size, 0)) for tick in ticks]
-        return self._ledger.add(Promise(what, named))
+        return self.ledger.add(Promise(what, named))
 
     def _numbered(self) -> list[Trade]:
         first_id, first_us = len(self._files) * _ROWS + 1, _now_us() - self._chance.randint(1, 90) * 1_000_000

@@ -16,11 +16,21 @@ class Promise:
     acknowledged: bool = False
 
 
+@dataclass(slots=True)
+class Poison:
+    """An entry with rows that are none: these end in the dead letters, in the transaction that stores the others."""
+
+    entry_id: str
+    good: list[Trade]
+    bad: int  # rows
+
+
 class Ledger:
-    """All promises; used by several threads."""
+    """All promises; used by several threads. `poisons`: what was put into the stream past every judge."""
 
     def __init__(self) -> None:
         self._promises: list[Promise] = []
+        self.poisons: list[Poison] = []
         self._lock = threading.Lock()
 
     def add(self, promise: Promise) -> Promise:

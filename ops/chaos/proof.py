@@ -48,6 +48,10 @@ SELECT count(*) FROM raw_ticks t WHERE NOT EXISTS (SELECT 1 FROM made m WHERE m.
 """
 _DAYS = "SELECT DISTINCT symbol, floor(extract(epoch FROM timestamp) / 86400)::integer FROM raw_ticks ORDER BY 1, 2"
 _LETTERS = "SELECT src, field, count(*), min(reason) FROM dead_letters GROUP BY src, field ORDER BY 3 DESC LIMIT 12"
+_BURIED = """
+SELECT (SELECT count(*) FROM dead_letters WHERE entry_id = %s),
+    (SELECT count(*) FROM raw_ticks WHERE symbol = 'POISON' AND trade_id = ANY(%s))
+"""
 _COUNTED = "SELECT count(*), (SELECT coalesce(sum(stored), 0) FROM writer_positions) FROM raw_ticks"
 _GAPS = "SELECT state, count(*), coalesce(sum(last_id - first_id + 1), 0) FROM gaps GROUP BY state ORDER BY state"
 
@@ -75,6 +79,7 @@ class Proof:
     wrong_bars: list[str] = field(default_factory=list)
     miscounted: list[str] = field(default_factory=list)
     dead_letters: list[tuple[Any, ...]] = field(default_factory=list)
+    unburied: list[str] = field(default_factory=list)  # entries with poison that were stored in part
     gaps: dict[str, tuple[int, int]] = field(default_factory=dict)  # state -> gaps, ids in them
 
     def total(self, name: str) -> int:
@@ -85,7 +90,7 @@ class Proof:
     def holds(self) -> bool:
         """True if no law is broken."""
         bad = self.total("lost") + self.total("changed") + self.total("doubled") + self.strange
-        return not (bad or self.wrong_bars or self.miscounted) and bool(self.symbols) and bool(self.bars)
+        return not (bad or self.wrong_bars or self.miscounted or self.unburied) and bool(self.symbols) and bool(self.bars)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -102,6 +107,7 @@ def prove(world: World, ledger: Ledger, first_ids: dict[str, int]) -> Proof:
         _load(cursor, world, ledger, first_ids)
         _compare_ticks(cursor, proof)
         _compare_bars(cursor, world, proof)
+        _look_for_poison(cursor, ledger, proof)
         _look_at_the_rest(cursor, world, proof)
         cursor.execute("ROLLBACK")
     return proof
@@ -163,6 +169,15 @@ def _compare_bars(cursor: Cursor, world: World, proof: Proof) -> None:
         for timeframe, checked in found.checked.items():
             proof.bars[timeframe] = proof.bars.get(timeframe, 0) + checked
         proof.wrong_bars += [bar.as_finding(symbol).what for bar in [*found.bad, *found.marked]]
+
+
+def _look_for_poison(cursor: Cursor, ledger: Ledger, proof: Proof) -> None:
+    """Of an entry all is there, rows and letters, or nothing: Redis forgot it, and nobody had been promised it."""
+    for poison in ledger.poisons:
+        cursor.execute(_BURIED, (poison.entry_id, [trade.trade_id for trade in poison.good]))
+        found = cursor.fetchone()
+        if found not in ((0, 0), (poison.bad, len(poison.good))):
+            proof.unburied.append(f"entry {poison.entry_id}: letters and rows {found}, not {poison.bad, len(poison.good)}")
 
 
 def _look_at_the_rest(cursor: Cursor, world: World, proof: Proof) -> None:

@@ -20,6 +20,7 @@ def show(outcome: Outcome, console: Console) -> None:
         *(f"[red]missing[/red] {each}" for each in proof.missing),
         *(f"[red]wrong bar[/red] {each}" for each in proof.wrong_bars[:20]),
         *(f"[red]miscounted[/red] {each}" for each in proof.miscounted),
+        *(f"[red]unburied[/red] {each}" for each in proof.unburied),
         *(f"[red]refused[/red] {each}" for each in outcome.ill[:10]),
         *(f"[red]not at rest[/red] {each}" for each in outcome.moving),
     ]

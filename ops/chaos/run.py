@@ -14,7 +14,7 @@ from ops.chaos.rest import what_moves
 from ops.chaos.storm import KINDS, Storm, Tally
 from ops.chaos.world import World
 
-_FLOW_S = 60.0
+_FLOW_S = 120.0
 _CLEAR_S = 4.0
 _FIRST_IDS = "SELECT symbol, min(trade_id) FROM raw_ticks WHERE trade_id >= 0 AND symbol = ANY(%s) GROUP BY symbol"
 _DRAIN_S = 150.0
@@ -60,7 +60,7 @@ def run(
     clients = Clients(world, ledger, seed)
     storm = Storm(world, clients, tell)
     try:
-        tally = storm.play(plan(seed, length_s, [kind.shape() for kind in KINDS], every_s), length_s)
+        tally = storm.play(plan(seed, length_s, [kind.shape(length_s) for kind in KINDS], every_s), length_s)
     finally:
         answered = clients.stop(_DRAIN_S)
     tell("the storm is over: a few calm seconds, then the exchange stops trading")

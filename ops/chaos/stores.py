@@ -1,6 +1,7 @@
 """Faults of Redis and PostgreSQL: away, cut off, full, forgetful."""
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import ClassVar
@@ -8,6 +9,7 @@ from typing import ClassVar
 import psycopg2
 import redis
 
+from common.streams import GROUP, stream_names
 from ops.chaos.disk import copy_owned
 from ops.chaos.faults import Fault
 from ops.chaos.world import NotNow, World
@@ -19,7 +21,7 @@ class Away(Fault):
     """Killed, and not started again for a while."""
 
     servers: ClassVar[tuple[str, ...]]
-    lasts_s = (4.0, 15.0)
+    lasts_s, longest_s = (4.0, 15.0), 60.0
 
     def inject(self, world: World) -> None:
         taken: list[str] = []
@@ -107,6 +109,36 @@ def disk_full(server: str) -> type[Fault]:
     """The kind that fills the disk of this server."""
     body = {"kind": f"{server} disk full", "targets": frozenset({server}), "server": server}
     return type(f"DiskFull_{server}", (DiskFull,), body)
+
+
+class RedisEverysec(Fault):
+    """As a user's own Redis may be: its log is synced once a second. Killed at the end."""
+
+    kind, targets, lasts_s = "kill -9 redis at everysec", frozenset({"redis"}), (2.0, 6.0)
+
+    def inject(self, world: World) -> None:
+        try:
+            with world.redis() as client:
+                client.config_set("appendfsync", "everysec")
+        except redis.RedisError as exc:
+            raise NotNow(f"Redis: {exc}") from exc
+
+    def heal(self, world: World) -> None:
+        world.signal("redis", signal.SIGKILL)
+
+
+class GroupDestroyed(Fault):
+    """The writers' group is gone, and with it who has what: NOGROUP."""
+
+    kind, targets = "redis group destroyed", frozenset({"redis"})
+
+    def inject(self, world: World) -> None:
+        try:
+            with world.redis() as client:
+                for stream in stream_names(world.settings):
+                    client.xgroup_destroy(stream, GROUP)
+        except redis.RedisError as exc:
+            raise NotNow(f"Redis: {exc}") from exc
 
 
 class RedisFlushed(Fault):

@@ -10,8 +10,21 @@ from itertools import count
 from ops.chaos.clients import Again, Asked, Clients, Filed, Late
 from ops.chaos.faults import Fault
 from ops.chaos.plan import Planned
+from ops.chaos.poison import Poisoned
 from ops.chaos.processes import frozen, killed
-from ops.chaos.stores import PostgresCut, PostgresOld, RedisCut, RedisFlushed, RedisFull, RedisOld, RedisTorn, away, disk_full
+from ops.chaos.stores import (
+    GroupDestroyed,
+    PostgresCut,
+    PostgresOld,
+    RedisCut,
+    RedisEverysec,
+    RedisFlushed,
+    RedisFull,
+    RedisOld,
+    RedisTorn,
+    away,
+    disk_full,
+)
 from ops.chaos.venue import VENUE_KINDS
 from ops.chaos.world import NotNow, World
 
@@ -27,9 +40,9 @@ KINDS: tuple[type[Fault], ...] = (
     *map(frozen, ("redis", "postgres", "writer_0", "aggregator_0", "producer")),
     away("redis"), away("postgres"), away("redis", "postgres"), away("writer_1"), away("aggregator_0"),
     RedisCut, PostgresCut, RedisFull, disk_full("redis"), disk_full("postgres"),
-    RedisFlushed, RedisTorn, RedisOld, PostgresOld,
+    RedisEverysec, GroupDestroyed, RedisFlushed, RedisTorn, RedisOld, PostgresOld,
     *VENUE_KINDS,
-    Late, Again, Filed,
+    Late, Again, Filed, Poisoned,
 )  # fmt: skip
 
 
@@ -74,7 +87,7 @@ class Storm:
 
     def _injected(self, planned: Planned) -> Fault | None:
         kind = self._kinds[planned.kind]
-        fault = kind(self._clients) if issubclass(kind, Asked) else kind()
+        fault = kind(self._clients) if issubclass(kind, Asked | Poisoned) else kind()
         self._tell(planned.kind + (f" for {planned.lasts_s:.1f} s" if planned.lasts_s else ""))
         try:
             fault.inject(self._world)

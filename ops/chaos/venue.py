@@ -49,6 +49,7 @@ VENUE_KINDS: tuple[type[Fault], ...] = (
     _venue("exchange sends nonsense", {"malformed": 0.02, "unknown": 0.02}),
     _venue("exchange is silent", {"silent": True}, lasts_s=(5.0, 10.0)),
     _venue("exchange REST says 429", {"rest_status": 429}, also_drop=True),
+    _venue("exchange REST says 418", {"rest_status": 418}, also_drop=True),
     _venue("exchange REST says 503", {"rest_status": 503}, also_drop=True),
     _venue("exchange refuses connections", {"refuse": True}, also_drop=True),
     _venue("exchange announces its end", {"life_s": 3.0}, lasts_s=(4.0, 8.0)),
