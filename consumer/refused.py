@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 
+import numpy as np
 import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
@@ -10,11 +11,20 @@ from psycopg2.extensions import cursor as Cursor
 from common.codec import COLUMNS, decode_row
 from common.columns import Batch, DeadRow
 from common.database import blames_a_row
+from common.errors import InvalidTrade
 from common.streams import EntryId
+from common.trades import utc_day
 
 COPY_STAGED = f"COPY staged ({', '.join(COLUMNS)}) FROM STDIN (FORMAT csv)"
 _MARK = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
 VALUES (%s, %s, %s, %s, %s, %s, 'a row was refused by PostgreSQL', true)"""
+_MARK_AGAIN = """INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory)
+VALUES (%s, %s, %s, %s, %s, %s, 'a row that was refused came again', true)"""
+_LETTERS = "SELECT id, payload FROM dead_letters WHERE id > %s AND field = 'row' AND stream LIKE 'trades%%' ORDER BY id"
+#: Letters whose transaction may have ended after that of a letter with a larger id.
+_OVERLAP = 10_000
+#: Refused trades that are remembered.
+MOST_REFUSED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +93,49 @@ def _name_row(batch: Batch, at: int, text: str, reason: str) -> Refused:
     place = at - int(entries.searchsorted(entry))
     numbers = (number for number in range(place + len(dead_before) + 1) if number not in dead_before)
     return Refused(text, entry, next(number for index, number in enumerate(numbers) if index == place), reason)
+
+
+class RefusedBefore:
+    """Trades that PostgreSQL refused, by any worker, at any time.
+
+    The aggregator may have counted such a trade, and takes it as a repeat when it comes again; its bars were rebuilt without it.
+    So whoever stores it then marks them.
+    """
+
+    def __init__(self) -> None:
+        self._letters_counted = 0
+        self._newest_letter = 0
+        self._stamps: dict[str, dict[tuple[int, int], None]] = {}  # symbol -> (trade_id, UTC day), the oldest first
+
+    def look(self, cursor: Cursor, letters_counted: int) -> None:
+        """Read the letters if the workers count other ones than before."""
+        if letters_counted == self._letters_counted:
+            return
+        self._letters_counted = letters_counted
+        cursor.execute(_LETTERS, (self._newest_letter - _OVERLAP,))
+        for letter_id, payload in cursor:
+            self._newest_letter = max(self._newest_letter, letter_id)
+            self._remember(payload)
+
+    def mark(self, cursor: Cursor, batch: Batch, stream: str, entry_id: EntryId) -> None:
+        """Mark the bars of those that are in a batch."""
+        columns = batch.columns
+        for code, symbol in enumerate(columns.symbols):
+            known = self._stamps.get(symbol)
+            if not known:
+                continue
+            ids = np.fromiter((trade_id for trade_id, _ in known), dtype=np.int64)
+            for row in np.flatnonzero((columns.symbol == code) & np.isin(columns.trade_id, ids)).tolist():
+                event_us = int(columns.event_us[row])
+                if (int(columns.trade_id[row]), utc_day(event_us)) in known:
+                    cursor.execute(_MARK_AGAIN, (symbol, event_us, event_us, stream, entry_id.ms, entry_id.seq))
+
+    def _remember(self, payload: str) -> None:
+        try:
+            trade = decode_row(payload)
+        except InvalidTrade:
+            return  # the judge's, not PostgreSQL's: no reader ever counted it
+        known = self._stamps.setdefault(trade.symbol, {})
+        known[trade.trade_id, utc_day(trade.event_us)] = None
+        if len(known) > MOST_REFUSED:
+            del known[next(iter(known))]

@@ -22,7 +22,7 @@ from common.database import blames_a_row, transaction
 from common.partitions import ensure_tick_leaves, summarize_tick_leaf
 from common.streams import Entry
 from common.trades import US_PER_DAY, from_us
-from consumer.refused import COPY_STAGED, Refused, lacks_a_leaf, stage_or_refuse
+from consumer.refused import COPY_STAGED, Refused, RefusedBefore, lacks_a_leaf, stage_or_refuse
 
 _FIELDS = ", ".join(COLUMNS)
 _COPY = f"COPY raw_ticks ({_FIELDS}) FROM STDIN (FORMAT csv)"
@@ -54,7 +54,7 @@ ON CONFLICT (worker, stream) DO UPDATE SET
         ORDER BY ms DESC, seq DESC LIMIT 1),
     stored = w.stored + excluded.stored, repeated = w.repeated + excluded.repeated, dead = w.dead + excluded.dead,
     updated_at = now()
-RETURNING stored + repeated + dead
+RETURNING stored + repeated + dead, (SELECT coalesce(sum(dead), 0) FROM writer_positions)
 """
 
 
@@ -73,6 +73,7 @@ class TickStore:
     def __init__(self, connection: Connection, worker: str) -> None:
         self.connection = connection
         self._worker = worker
+        self._refused_before = RefusedBefore()
         self._days: set[int] = set()
         self._written_days: set[int] = set()
 
@@ -109,7 +110,10 @@ class TickStore:
             cursor.execute(_POSITION, (self._worker, stream, last.ms, last.seq, stored, repeated, len(dead)))
             row = cursor.fetchone()
             assert row, "an upsert answers a row"
-        return Stored(stored, repeated, len(dead), int(row[0]))
+            of_worker, letters = int(row[0]), int(row[1])
+            self._refused_before.look(cursor, letters)
+            self._refused_before.mark(cursor, batch, stream, last)
+        return Stored(stored, repeated, len(dead), of_worker)
 
     def _store_rows(
         self, cursor: Cursor, stream: str, entries: Sequence[Entry], batch: Batch
