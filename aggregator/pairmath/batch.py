@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aggregator.pairmath import kalman
-from aggregator.pairmath.lines import correlation, divided, half_life, line, moments, return_correlation
+from aggregator.pairmath.lines import correlation, divided, half_life, moments, ols_slope, return_correlation, robust, tls_slope
 from aggregator.pairmath.statistics import NAMES, Statistics, rounding
 from aggregator.pairmath.windows import apart, level, returns, windows
 from common.pairmethod import PairMethod
@@ -59,10 +59,13 @@ def _fit(method: PairMethod, window: int, y: Array, x: Array, new: int, found: S
         y_last, x_last = ys[:, -1], xs[:, -1]
         yd, xd = apart(ys, y_last[:, None], log), apart(xs, x_last[:, None], log)
         of = moments(yd, xd)
-        slope, y_centre, x_centre = line(method, yd, xd, of)
-        found.hedge_ratio[rows], found.spread[rows] = slope, slope * x_centre - y_centre
-        found.intercept[rows] = (level(y_last, log) + y_centre) - slope * (level(x_last, log) + x_centre)
         found.correlation[rows] = correlation(of)
+        if method.estimator == "huber":
+            found.hedge_ratio[rows], found.intercept[rows], found.spread[rows] = robust(ys, xs, log)
+            continue
+        slope = tls_slope(of) if method.estimator == "tls" else ols_slope(of)
+        found.hedge_ratio[rows], found.spread[rows] = slope, slope * of.x_mean - of.y_mean
+        found.intercept[rows] = (level(y_last, log) + of.y_mean) - slope * (level(x_last, log) + of.x_mean)
     for rows, ys, xs in windows(window - 1, new, returns(y, log), returns(x, log)):
         of = moments(ys - ys[:, -1:], xs - xs[:, -1:])
         found.return_correlation[rows] = return_correlation(of, window - 1)

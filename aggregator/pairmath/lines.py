@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aggregator.pairmath.statistics import FLOOR
-from common.pairmethod import PairMethod
+from aggregator.pairmath.windows import apart, level
 
 Array = np.ndarray[Any, Any]
 #: Huber's tuning constant: 95 % efficient where errors are normal (Huber 1981; the default of statsmodels' RLM).
@@ -88,12 +88,17 @@ def half_life(xy: Array, xx: Array, count: int, floor: Array) -> Array:
     return divided(_MINUS_LN_2, slope, slope < 0)
 
 
-def line(method: PairMethod, y: Array, x: Array, of: Moments) -> tuple[Array, Array, Array]:
-    """Slope, and a point (y, x) that the line goes through; `y` and `x` have a window a line."""
-    if method.estimator == "huber":
-        slope, intercept = huber_line(y, x)
-        return slope, intercept, np.zeros(len(slope))
-    return tls_slope(of) if method.estimator == "tls" else ols_slope(of), of.y_mean, of.x_mean
+def robust(y: Array, x: Array, log: bool) -> tuple[Array, Array, Array]:
+    """The Huber line of windows of prices (a window a line): slope, intercept, and how far the last row is above it.
+
+    Differences are taken from the median prices: from a bad print, the good ones would lose their digits.
+    """
+    middle = (y.shape[1] - 1) // 2
+    y0, x0 = np.partition(y, middle, axis=1)[:, middle, None], np.partition(x, middle, axis=1)[:, middle, None]
+    yd, xd = apart(y, y0, log), apart(x, x0, log)
+    slope, offset = huber_line(yd, xd)
+    intercept = (level(y0[:, 0], log) + offset) - slope * level(x0[:, 0], log)
+    return slope, intercept, yd[:, -1] - offset - slope * xd[:, -1]
 
 
 def huber_line(y: Array, x: Array) -> tuple[Array, Array]:

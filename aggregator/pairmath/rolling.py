@@ -16,7 +16,7 @@ import numpy as np
 
 from aggregator.pairmath import kalman
 from aggregator.pairmath.batch import fill_from_filter
-from aggregator.pairmath.lines import Moments, correlation, half_life, huber_line, ols_slope, return_correlation, tls_slope
+from aggregator.pairmath.lines import Moments, correlation, half_life, ols_slope, return_correlation, robust, tls_slope
 from aggregator.pairmath.statistics import NAMES, Statistics, rounding
 from aggregator.pairmath.windows import apart, level
 from common.pairmethod import PairMethod
@@ -220,11 +220,8 @@ class Rolling:
         log, step = self.method.log, max(1, _CHUNK_NUMBERS // self.window)
         for start in range(0, len(slots), step):
             rows = slice(start, start + step)
-            y, x = self._windows(slots[rows], since[rows])
-            y_last, x_last = y[:, -1], x[:, -1]
-            slope, offset = huber_line(apart(y, y_last[:, None], log), apart(x, x_last[:, None], log))
-            found.hedge_ratio[rows], found.spread[rows] = slope, -offset
-            found.intercept[rows] = (level(y_last, log) + offset) - slope * level(x_last, log)
+            windows = self._windows(slots[rows], since[rows])
+            found.hedge_ratio[rows], found.intercept[rows], found.spread[rows] = robust(*windows, log)
 
     def _follow(self, slots: Array, chosen: Any, since: Array, y: Array, x: Array, starts_us: Array, found: Statistics) -> Array:
         """The filter's line in the place of the least squares line; answers the states."""
