@@ -17,7 +17,7 @@ MAX_TEMPLATE = 8000
 MAX_MESSAGE = 64_000
 JSON_TYPE, TEXT_TYPE = "application/json", "text/plain; charset=utf-8"
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]{0,80}?)\s*\}\}")
-_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[A-Za-z0-9_]+){0,3}")
+_IN_DETAILS = re.compile(r"details(\.[A-Za-z0-9_]+){1,3}")
 _NAMES = ("version", "trial", *EVENT_KEYS)
 #: An event as any other, to try a template on.
 SAMPLE = message_body(
@@ -48,7 +48,7 @@ def check_template(template: str) -> None:
     if "\0" in template:
         raise ReceiverRejected("must not hold NUL characters")
     for found in _PLACEHOLDER.finditer(template):
-        if not _NAME.fullmatch(found[1]) or found[1].partition(".")[0] not in _NAMES:
+        if found[1] not in _NAMES and not _IN_DETAILS.fullmatch(found[1]):
             raise ReceiverRejected(f"has the unknown placeholder {found[0]}; there are {', '.join(_NAMES)}, details.<name>")
     try:
         if _wants_json(template):

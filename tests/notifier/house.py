@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - names are of this file
 """A notifier in the test's own process, on the test's own outbox."""
 
 import threading

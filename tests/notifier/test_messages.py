@@ -22,7 +22,8 @@ def test_without_a_template_the_event_is_the_message() -> None:
 
 
 def test_a_json_template_stays_json_whatever_the_values_are() -> None:
-    template = '{"text": "{{symbol_pair}} \\"q\\" {{ note }}", "v": {{value}}, "d": {{details}}, "z": {{details.z_score}}, "n": {{details.no}}}'
+    values = '"v": {{value}}, "d": {{details}}, "z": {{details.z_score}}, "n": {{details.no}}'
+    template = '{"text": "{{symbol_pair}} \\"q\\" {{ note }}", ' + values + "}"
     check_template(template)
     message = render(template, BODY)
     assert message.content_type == "application/json"
@@ -49,8 +50,9 @@ def test_a_text_template_is_text_and_a_value_is_not_filled_in_again() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{{nothing}}", "{{ ''.__class__ }}", "{{value.__class__}}", "{{details[0]}}", "{{7*7}}", '{"a": {{note}', '{"a": "{{note}}}', "x" * 8001],
-)
+    ["{{nothing}}", "{{ ''.__class__ }}", "{{value.__class__}}", "{{details[0]}}", "{{7*7}}", '{"a": {{note}', '{"a": "{{note}}}',
+     "x" * 8001],
+)  # fmt: skip
 def test_a_template_that_can_not_be_filled_in_is_refused(template: str) -> None:
     with pytest.raises(ReceiverRejected):
         check_template(template)
@@ -72,8 +74,9 @@ def test_people_read_a_headline_and_lines() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://a.example/", "http://", "http:///x", "https://user:pass@a.example/", "https://a.example/#x", "http://a.example:0/",
-     "http://a.example:99999/", "http://a b/", "http://a.example/\n", "http://ä.example/", "http://[::1/", "https://a/" + "x" * 2000],
+    ["ftp://a.example/", "http://", "http:///x", "https://user:pass@a.example/", "https://a.example/#x",
+     "http://a.example:0/", "http://a.example:99999/", "http://a b/", "http://a.example/\n", "http://ä.example/", "http://[::1/",
+     "https://a/" + "x" * 2000],
 )  # fmt: skip
 def test_what_is_no_webhook_url_is_refused(url: str) -> None:
     with pytest.raises(ReceiverRejected):
