@@ -15,7 +15,7 @@ from common.codec import iso_us
 from common.outbox import queue_deliveries
 from common.trades import from_us, to_us
 
-RULES_LOCK = 0x6765_6D73_0004
+RULES_LOCK = 0x6765_6D73_0010
 #: Receivers hear of a late crossing only if it is this near to the newest row: an import of last year wakes nobody.
 TOLD_LATE_S = 600
 _INSERT = """

@@ -1,99 +1,59 @@
-"""Which alerts make sense: what a condition of each type may hold, and what it may be about."""
+"""Which alerts make sense: a condition of its type, about something that is followed."""
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from common.settings import Settings, pair_legs
-from common.timeframes import TIMEFRAMES_S
+from common.alertkinds import KINDS, checked_condition
+from common.errors import InvalidCondition
+from common.settings import Settings
 from web.errors import Problem, bad
 
-MAX_COOLDOWN_S = 30 * 86_400
-_KEYS = ("threshold", "timeframe", "cooldown_s", "once")
+Series = tuple[str, str, int, str]  # pair, timeframe, window, method
 
 
-class Kind(NamedTuple):
-    """What an alert type is about, and the range of its threshold."""
-
-    of_pair: bool
-    low: float = -math.inf
-    high: float = math.inf
-    above_low: bool = False  # the lowest value itself is refused
-
-
-_POSITIVE = Kind(of_pair=False, low=0.0, above_low=True)
-ALERT_TYPES: dict[str, Kind] = {
-    "zscore_high": Kind(of_pair=True),
-    "zscore_low": Kind(of_pair=True),
-    "zscore_abs": Kind(of_pair=True, low=0.0),
-    "correlation_break": Kind(of_pair=True, low=-1.0, high=1.0),
-    "spread_above": Kind(of_pair=True),
-    "spread_below": Kind(of_pair=True),
-    "volume_spike": _POSITIVE,
-    "price_movement": _POSITIVE,
-    "price_above": _POSITIVE,
-    "price_below": _POSITIVE,
-}
-
-
-def checked_condition(alert_type: str, condition: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def read_condition(alert_type: str, condition: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The condition with its timeframe filled in.
 
     Raises:
         Problem: 400, naming the field and its value.
     """
-    for name in condition:
-        if name not in _KEYS:
-            raise bad(f"condition.{name[:40]}", f"is not known; a condition has {', '.join(_KEYS)}")
-    checked: dict[str, Any] = {"threshold": _threshold(ALERT_TYPES[alert_type], condition)}
-    checked["timeframe"] = _timeframe(condition.get("timeframe", settings.timeframes[0]), settings)
-    if "cooldown_s" in condition:
-        checked["cooldown_s"] = _number("cooldown_s", condition["cooldown_s"], 0, MAX_COOLDOWN_S)
-    if "once" in condition:
-        if not isinstance(condition["once"], bool):
-            raise bad("condition.once", f"must be true or false, was {condition['once']!r:.60}")
-        checked["once"] = condition["once"]
-    return checked
+    try:
+        return checked_condition(alert_type, condition, settings.timeframes)
+    except InvalidCondition as exc:
+        raise bad(exc.field, exc.reason) from exc
 
 
-def _threshold(kind: Kind, condition: Mapping[str, Any]) -> float:
-    if "threshold" not in condition:
-        raise bad("condition.threshold", "is required")
-    threshold = _number("threshold", condition["threshold"], kind.low, kind.high)
-    if kind.above_low and threshold == kind.low:
-        raise bad("condition.threshold", f"must be above {kind.low:g}, was {threshold!r}")
-    return threshold
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    """A finite number inside [low, high]; text and booleans are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 <= value <= 1e300:
-        raise bad(f"condition.{name}", f"must be a finite number, was {value!r:.60}")
-    if not low <= value <= high:
-        bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-        raise bad(f"condition.{name}", f"must be {bounds}, was {value!r:.60}")
-    return value
-
-
-def _timeframe(timeframe: Any, settings: Settings) -> str:
-    if not isinstance(timeframe, str) or timeframe not in TIMEFRAMES_S or timeframe not in settings.timeframes:
-        raise bad("condition.timeframe", f"must be one of {', '.join(settings.timeframes)}, was {timeframe!r:.60}")
-    return timeframe
-
-
-def checked_subject(alert_type: str, subject: str, pairs: Iterable[str], symbols: frozenset[str]) -> None:
+def check_subject(alert_type: str, subject: str, series: Collection[Series], symbols: frozenset[str]) -> None:
     """Refuse a pair or symbol that nothing would ever be evaluated for.
 
     Raises:
         Problem: 400, naming `symbol_pair`.
     """
-    pairs = tuple(pairs)
-    if ALERT_TYPES[alert_type].of_pair:
+    if KINDS[alert_type].of_pair:
+        pairs = sorted({pair for pair, *_ in series})
         if subject not in pairs:
-            what = "is not followed" if pair_legs(subject, symbols) else "is not a known pair"
+            parts = [part for part in subject.split("_") if part]
+            what = "is not followed" if len(parts) > 1 and set(parts) <= symbols else "is not a known pair"
             raise _unknown(f"{what} ({alert_type} is about a pair of {', '.join(pairs)})", subject)
     elif subject not in symbols:
         raise _unknown(f"is not a known symbol ({alert_type} is about one symbol)", subject)
+
+
+def check_series(alert_type: str, subject: str, condition: Mapping[str, Any], series: Collection[Series], window: int) -> None:
+    """Refuse a window or method of a pair that no rows are made with; `window` is that of pairs that name none.
+
+    Raises:
+        Problem: 400, naming the field and its value.
+    """
+    if not KINDS[alert_type].of_pair:
+        return
+    wanted = (subject, condition["timeframe"], condition.get("window", window), condition.get("method", "ols"))
+    if wanted in series:
+        return
+    field = next((name for name in ("method", "window") if name in condition), "timeframe")
+    have = [f"{method} over {bars} bars" for pair, timeframe, bars, method in sorted(series) if (pair, timeframe) == wanted[:2]]
+    why = f"must be one that {subject} is followed with ({', '.join(have) or 'none'})"
+    raise bad(f"condition.{field}", f"{why}, was {condition[field]!r:.60}")
 
 
 def _unknown(what: str, subject: str) -> Problem:

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import flask_smorest
 from flask import Request, Response, current_app
+from webargs import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
@@ -28,7 +29,8 @@ class Parser(FlaskParser):
     DEFAULT_VALIDATION_STATUS = 400
 
     def _raw_load_json(self, req: Request) -> Any:
-        return read_json(req)
+        """No body at all is an empty one: what it lacks is named by its schema."""
+        return read_json(req) if req.mimetype or req.get_data() else missing
 
 
 class Blueprint(flask_smorest.Blueprint):

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - only constants of this package are text; values travel as parameters
-"""Rows of `alerts`; a deleted one stays in the table, for its events name it."""
+"""Rows of `alerts`, `alert_events` and `alert_silences`; a deleted alert stays in the table, for its events name it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,28 +7,47 @@ from typing import Any
 from psycopg2.extras import Json
 
 from common.database import transaction
+from web.alert_rules import Series
 from web.queries.pieces import as_list, instant, within
 from web.stores import Stores
 
 MAX_ID = 2**63 - 1
-_INSERT = """
-INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe, expires_at)
-VALUES (%(alert_type)s, %(symbol_pair)s, %(condition)s, %(timeframe)s, %(expires_at)s)
-RETURNING json_build_object('id', id, 'alert_type', alert_type, 'symbol_pair', symbol_pair, 'status', status,
-    'condition', condition, 'timeframe', timeframe)::text
+_STAMPS = ", ".join(f"{instant(f'a.{name}')} AS {name}" for name in ("triggered_at", "created_at", "updated_at", "expires_at"))
+_SILENCED = "(SELECT max(until) FROM alert_silences s WHERE s.symbol_pair = a.symbol_pair AND ended_at IS NULL AND until > now())"
+_COLUMNS = f"""a.id, a.alert_type, a.symbol_pair, a.condition, a.timeframe, a.status,
+    coalesce(a.state->>'name', 'inactive') AS state, a.severity, a.note,
+    a.firing, a.trigger_value, {_STAMPS}, {instant(_SILENCED)} AS silenced_until"""
+_ONE = f"""
+SELECT row_to_json(listed)::text FROM (SELECT {_COLUMNS} FROM alerts a WHERE id = %(id)s AND deleted_at IS NULL) AS listed
 """
-_DELETE = "UPDATE alerts SET deleted_at = now() WHERE id = %(id)s AND deleted_at IS NULL RETURNING id"
+_INSERT = """
+INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe, expires_at, severity, note)
+VALUES (%(alert_type)s, %(symbol_pair)s, %(condition)s, %(timeframe)s, %(expires_at)s, %(severity)s, %(note)s)
+RETURNING json_build_object('id', id, 'alert_type', alert_type, 'symbol_pair', symbol_pair, 'status', status,
+    'condition', condition, 'timeframe', timeframe, 'severity', severity, 'note', note)::text
+"""
+_DELETE = """
+UPDATE alerts SET deleted_at = now(), version = next_alert_change() WHERE id = %(id)s AND deleted_at IS NULL RETURNING id
+"""
+_EVENT = f"""e.id AS event_id, e.alert_id AS id, a.alert_type, a.symbol_pair, a.timeframe, e.transition,
+    {instant("e.bar_timestamp")} AS timestamp, e.value, e.details, e.silenced, {instant("e.created_at")} AS created_at"""
+_SILENCE = f"""id, symbol_pair, note, {instant("until")} AS until, {instant("created_at")} AS created_at,
+    {instant("ended_at")} AS ended_at, ended_at IS NULL AND until > now() AS active"""
 
 
 def list_alerts(stores: Stores, query: Mapping[str, Any]) -> str:
     """`{"alerts": [...], "count"}` of what is not deleted."""
-    way = "DESC" if query["order"] == "desc" else "ASC"
-    filters = "".join(f" AND {name} = %({name})s" for name in ("status", "symbol_pair") if query.get(name))
-    living = f"alerts WHERE deleted_at IS NULL{filters}{within(query, 'created_at')}"
+    names = ("status", "symbol_pair", "severity", "alert_type")
+    filters = "".join(f" AND {name} = %({name})s" for name in names if query.get(name))
+    living = f"alerts WHERE deleted_at IS NULL{filters}{_before(query)}{within(query, 'created_at')}"
     newest = f"SELECT * FROM {living} ORDER BY id DESC LIMIT %(limit)s"
-    stamps = ", ".join(f"{instant(name)} AS {name}" for name in ("triggered_at", "created_at", "expires_at"))
-    columns = f"id, alert_type, symbol_pair, condition, timeframe, status, firing, trigger_value, {stamps}"
-    return stores.text(as_list("alerts", f"SELECT {columns} FROM ({newest}) AS newest ORDER BY newest.id {way}"), query)
+    return stores.text(as_list("alerts", f"SELECT {_COLUMNS} FROM ({newest}) AS a ORDER BY a.id {_way(query)}"), query)
+
+
+def alert_json(stores: Stores, alert_id: int) -> str | None:
+    """One alert; None if there is none, or no more."""
+    row = stores.row(_ONE, {"id": alert_id}) if alert_id <= MAX_ID else None
+    return str(row[0]) if row else None
 
 
 def insert_alert(stores: Stores, alert: Mapping[str, Any]) -> str:
@@ -45,3 +64,54 @@ def delete_alert(stores: Stores, alert_id: int) -> bool:
     if alert_id > MAX_ID:
         return False
     return stores.row(_DELETE, {"id": alert_id}) is not None
+
+
+def list_events(stores: Stores, query: Mapping[str, Any]) -> str:
+    """`{"events": [...], "count"}`, also of deleted alerts; start and end are of the bars."""
+    fields = {"alert_id": "e.alert_id", "symbol_pair": "a.symbol_pair", "transition": "e.transition", "severity": "a.severity"}
+    filters = "".join(f" AND {column} = %({name})s" for name, column in fields.items() if query.get(name) is not None)
+    among = f"alert_events e JOIN alerts a ON a.id = e.alert_id WHERE true{filters}{_before(query, 'e.id')}"
+    newest = f"SELECT e.* FROM {among}{within(query, 'e.bar_timestamp')} ORDER BY e.id DESC LIMIT %(limit)s"
+    rows = f"SELECT {_EVENT} FROM ({newest}) AS e JOIN alerts a ON a.id = e.alert_id ORDER BY e.id {_way(query)}"
+    return stores.text(as_list("events", rows), query)
+
+
+def insert_silence(stores: Stores, silence: Mapping[str, Any]) -> str:
+    """Store a silence and answer it."""
+    values = "INSERT INTO alert_silences (symbol_pair, until, note) VALUES (%(symbol_pair)s, %(until)s, %(note)s) RETURNING *"
+    listed = f"SELECT row_to_json(listed)::text FROM (SELECT {_SILENCE} FROM made) AS listed"
+    return stores.text(f"WITH made AS ({values}) {listed}", silence)
+
+
+def list_silences(stores: Stores, query: Mapping[str, Any]) -> str:
+    """`{"silences": [...], "count"}`, newest first; those that are over only if asked for."""
+    pair = " AND symbol_pair = %(symbol_pair)s" if query.get("symbol_pair") else ""
+    over = "" if query["ended"] else " AND ended_at IS NULL AND until > now()"
+    rows = f"SELECT {_SILENCE} FROM alert_silences WHERE true{pair}{over}{_before(query)} ORDER BY id DESC LIMIT %(limit)s"
+    return stores.text(as_list("silences", rows), query)
+
+
+def end_silence(stores: Stores, silence_id: int) -> bool:
+    """End a silence; False if there is none, or no more."""
+    if silence_id > MAX_ID:
+        return False
+    end = "UPDATE alert_silences SET ended_at = now() WHERE id = %(id)s AND ended_at IS NULL RETURNING id"
+    return stores.row(end, {"id": silence_id}) is not None
+
+
+def followed_series(stores: Stores) -> set[Series]:
+    """The series of pair rows that are kept up to date."""
+    with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT symbol_pair, timeframe, window_bars, method FROM pair_series WHERE removed_at IS NULL")
+        found: set[Series] = set(cursor.fetchall())
+    settings = stores.settings
+    names = {pair.partition("@")[0] for pair in settings.pairs}
+    return found | {(name, timeframe, settings.window, "ols") for name in names for timeframe in settings.timeframes}
+
+
+def _way(query: Mapping[str, Any]) -> str:
+    return "DESC" if query["order"] == "desc" else "ASC"
+
+
+def _before(query: Mapping[str, Any], column: str = "id") -> str:
+    return f" AND {column} < %(before)s" if query.get("before") is not None else ""

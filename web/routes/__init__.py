@@ -1,5 +1,6 @@
 """One resource a file; `BLUEPRINTS` is all of them."""
 
+from web.routes.alert_actions import blueprint as alert_actions
 from web.routes.alerts import blueprint as alerts
 from web.routes.analytics import blueprint as analytics
 from web.routes.assets import blueprint as assets
@@ -10,11 +11,14 @@ from web.routes.health import blueprint as health
 from web.routes.ingest import blueprint as ingest
 from web.routes.market import blueprint as market
 from web.routes.receivers import blueprint as receivers
+from web.routes.silences import blueprint as silences
 from web.routes.stream import blueprint as stream
 from web.routes.tasks import blueprint as tasks
 from web.routes.upload import blueprint as upload
 
 #: Part of the API, and so of its document.
-API_BLUEPRINTS = (ingest, upload, market, analytics, alerts, receivers, deliveries, tasks, health, stream)
+API_BLUEPRINTS = (
+    ingest, upload, market, analytics, alerts, alert_actions, silences, receivers, deliveries, tasks, health, stream,
+)  # fmt: skip
 #: Pages and files.
 PLAIN_BLUEPRINTS = (dashboard, assets, docs)

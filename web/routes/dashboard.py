@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from web.alert_rules import ALERT_TYPES
+from common.alertkinds import KINDS
 from web.api import stores
 
 WINDOWS = (20, 30, 60, 120, 240, 500)
@@ -16,6 +16,6 @@ def page() -> str:
     return render_template(
         "dashboard.html",
         settings=settings,
-        alert_types=ALERT_TYPES,
+        alert_types=KINDS,
         windows=sorted({*WINDOWS, settings.window}),
     )

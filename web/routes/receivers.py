@@ -6,9 +6,9 @@ from typing import Any
 from flask.views import MethodView
 from marshmallow import Schema, fields, validate
 
+from common.alertkinds import KINDS as ALERT_TYPES
 from common.outbox import SEVERITIES
 from common.receivers import KINDS, MAX_URL
-from web.alert_rules import ALERT_TYPES
 from web.api import Blueprint, stores
 from web.errors import Conflict, NotFound
 from web.queries.deliveries import trial_event, try_receiver

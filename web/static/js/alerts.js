@@ -10,9 +10,14 @@ const TEXTS = {
   correlation_break: ["correlation below", 0.5], spread_above: ["spread above", null], spread_below: ["spread below", null],
   volume_spike: ["volume over mean of 20, above", 3], price_movement: ["move in % above", 0.5],
   price_above: ["price above", null], price_below: ["price below", null],
+  cointegration_lost: ["cointegration lost, p above", 0.05], feed_stale: ["seconds without a trade,", 30], gap: ["missing ids, more than", 0],
 };
 const FIELDS = { symbol_pair: "alert-subject", alert_type: "alert-type", "condition.threshold": "alert-threshold", "condition.timeframe": "alert-timeframe" };
 const AT_MOST = 200;
+
+/** Transitions that people are told of at once; the others are in the list and the history. */
+const TOLD = { triggered: "", repeated: "Still", cleared: "Over:", expired: "Expired:" };
+const thresholdOf = (alert) => alert.condition.threshold ?? TEXTS[alert.alert_type]?.[1] ?? "";
 
 const textOf = (type) => TEXTS[type]?.[0] ?? type.replaceAll("_", " ");
 
@@ -54,7 +59,7 @@ export class Alerts {
     if ($("alert-once").checked) condition.once = true;
     try {
       const made = await post("/api/analytics/alerts/create/", { alert_type: $("alert-type").value, symbol_pair: $("alert-subject").value, condition });
-      notice(`Alert ${made.id} is set: ${made.symbol_pair.replace("_", " / ")} ${textOf(made.alert_type)} ${made.condition.threshold}`);
+      notice(`Alert ${made.id} is set: ${made.symbol_pair.replace("_", " / ")} ${textOf(made.alert_type)} ${thresholdOf(made)}`);
       await this.fetch();
     } catch (failure) {
       fault.textContent = failure.message;
@@ -85,7 +90,7 @@ export class Alerts {
   }
 
   item(alert) {
-    const what = `${alert.symbol_pair.replace("_", " / ")} ${textOf(alert.alert_type)} ${alert.condition.threshold}`;
+    const what = `${alert.symbol_pair.replace("_", " / ")} ${textOf(alert.alert_type)} ${thresholdOf(alert)}`;
     const fired = alert.triggered_at ? `last ${this.clock().full(seconds(alert.triggered_at))} at ${statistic(alert.trigger_value)}` : "not triggered yet";
     const gone = el("button", { type: "button", className: "quiet", "aria-label": `Delete alert ${alert.id}: ${what}`, onclick: () => this.delete(alert, gone) }, "Delete");
     return el("li", { "data-id": String(alert.id) },
@@ -107,7 +112,8 @@ export class Alerts {
   hear(event) {
     this.load();
     const what = `${event.symbol_pair.replace("_", " / ")} ${textOf(event.alert_type)} ${event.threshold}`;
-    const words = { triggered: `${what}: now ${statistic(event.value)}`, cleared: `Over: ${what}`, expired: `Expired: ${what}` };
-    announce(words[event.transition] ?? what, `${event.timeframe} bar of ${this.clock().full(seconds(event.timestamp))}`, event.transition);
+    if (!(event.transition in TOLD) || event.silenced) return;
+    const now = ["triggered", "repeated"].includes(event.transition) && event.value !== null ? `: now ${statistic(event.value)}` : "";
+    announce(`${TOLD[event.transition]} ${what}${now}`.trim(), `${event.timeframe} bar of ${this.clock().full(seconds(event.timestamp))}`, event.transition);
   }
 }
