@@ -6,6 +6,7 @@ from common.errors import ConfigError
 from common.settings import Settings
 from common.streams import connect_redis
 from web.api import Api
+from web.binance.errors import register_refusals
 from web.errors import register_errors
 from web.health import Health
 from web.live import Hub
@@ -63,6 +64,7 @@ def _register(app: Flask) -> None:
         app.register_blueprint(plain)
     register_healthz(app)
     register_errors(app)
+    register_refusals(app)
     register_security(app)
 
 

@@ -4,6 +4,7 @@ from web.routes.alert_actions import blueprint as alert_actions
 from web.routes.alerts import blueprint as alerts
 from web.routes.analytics import blueprint as analytics
 from web.routes.assets import blueprint as assets
+from web.routes.binance import blueprint as binance
 from web.routes.dashboard import blueprint as dashboard
 from web.routes.deliveries import blueprint as deliveries
 from web.routes.docs import blueprint as docs
@@ -14,11 +15,12 @@ from web.routes.receivers import blueprint as receivers
 from web.routes.silences import blueprint as silences
 from web.routes.stream import blueprint as stream
 from web.routes.tasks import blueprint as tasks
+from web.routes.udf import blueprint as udf
 from web.routes.upload import blueprint as upload
 
 #: Part of the API, and so of its document.
 API_BLUEPRINTS = (
     ingest, upload, market, analytics, alerts, alert_actions, silences, receivers, deliveries, tasks, health, stream,
 )  # fmt: skip
-#: Pages and files.
-PLAIN_BLUEPRINTS = (dashboard, assets, docs)
+#: Pages and files, and routes whose shapes are others'.
+PLAIN_BLUEPRINTS = (dashboard, assets, docs, binance, udf)
