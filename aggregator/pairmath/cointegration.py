@@ -4,6 +4,7 @@ Importing it takes a second and 100 MB, so only a process that makes tests pays 
 """
 
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ def augmented_dickey_fuller(spreads: Array) -> CointegrationTest:
     """
     from statsmodels.tsa.stattools import adfuller
 
-    return CointegrationTest(None, None) if _is_still(spreads) else _finite(adfuller, spreads)
+    return CointegrationTest(None, None) if _is_still(spreads) else _finite(partial(adfuller, result_object=False), spreads)
 
 
 def hurst(spreads: Array) -> float | None:

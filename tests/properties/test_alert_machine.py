@@ -209,7 +209,8 @@ def test_silences_are_the_gaps_between_arrivals_however_often_one_looks(times, l
 def test_a_look_back_that_is_read_again_sees_the_same(bars, window, data):
     """The last bars read from the table, then the rest, give what one long run gives."""
     rows = [
-        {"us": at, "close": float(close), "volume": float(volume), "status": "complete"} for at, (close, volume) in enumerate(bars)
+        {"us": at, "close": float(close), "volume": float(volume), "status": "complete"}
+        for at, (close, volume) in enumerate(bars)
     ]
     rules = [rule("volume_spike", window=window), rule("price_movement", window=max(1, window - 1))]
     whole = Series(SeriesKey("bar", "A", "1s"), rules)
