@@ -14,7 +14,7 @@ import redis
 from psycopg2.extensions import connection as Connection
 
 from aggregator import checkpoint
-from aggregator.core import Core, Outcome
+from aggregator.core import Core, Mark, Outcome
 from aggregator.live import LiveBars
 from aggregator.store import BarsStore
 from aggregator.tail import Tail
@@ -27,7 +27,7 @@ from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.sources import ids_follow_on
-from common.streams import START, TRANSIENT, Entry, connect_redis, server_identity, stream_names
+from common.streams import START, TRANSIENT, Entry, connect_redis, server_identity, stream_names, writers_position
 
 Array = np.ndarray[Any, Any]
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
@@ -115,6 +115,7 @@ class Service:
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard])
         self._next_commit_s = self._next_look_s = 0.0
+        self._since_us: int | None = None  # what the writers lacked at the first doubt was stamped later; None: nobody knows
         self._facts = {"trades": 0, "repeated": 0, "late": 0, "bars": 0}
 
     def run(self) -> None:
@@ -141,6 +142,8 @@ class Service:
             self._doubt("the stream no longer holds the last entry read", from_start=True)
         elif run_id != found.run_id:
             self._doubt("Redis was restarted", from_start=False)
+        elif self._core.doubting:
+            self._tail.catch_up_from(start=False)
         log.info("reading %s on from %s with %d symbols", self._tail.stream, self._tail.position, len(self._core.symbols))
 
     def _doubt_unless_whole(self) -> None:
@@ -155,6 +158,7 @@ class Service:
         if self._store.writers_were_ahead():
             marked = self._store.mark_differing_days()
             log.warning("the writers were ahead, and the stream may have lost what they stored; %d days are rebuilt", marked)
+        self._since_us = min(self._since_us or 2**62, self._store.stored_since_us(DOUBT_US))
         self._tail.catch_up_from(from_start)
         self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US)))
 
@@ -163,13 +167,18 @@ class Service:
             self._next_look_s = time.monotonic() + LOOK_S
             if not self._tail.holds_position():
                 self._doubt("the stream was emptied or changed", from_start=True)
+        before = self._tail.position
         entries = self._tail.read(BLOCK_MS, CHUNK_ROWS)
+        if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
+            self._doubt("the stream was emptied or changed", from_start=True)
+            return
         if entries:
             outcome = self._take(entries)
         else:
             now_ms = self._tail.quiet_until_ms()
             outcome = self._core.on_time(now_ms) if now_ms else Outcome()
-        if self._core.doubting and self._tail.has_caught_up():
+        if self._core.doubting and self._tail.has_caught_up(writers_position(self._client, self._tail.stream)):
+            self._note_lost(outcome)
             self._core.trust()
             self._next_commit_s = 0.0
         if outcome.closed or outcome.marks or outcome.holes or time.monotonic() >= self._next_commit_s:
@@ -178,6 +187,14 @@ class Service:
             self._live.tell(self._core, outcome.changed)
         if self._heartbeat.due():
             self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
+
+    def _note_lost(self, outcome: Outcome) -> None:
+        """Ids that we have seen and that nobody stored: Redis forgot them before the writers had them. Only the ticks tell."""
+        for name, hole in self._store.lost_ids(self._since_us):
+            log.warning("%s ids %d..%d were read and are not stored: a gap", name, hole.first_id, hole.last_id)
+            outcome.holes.append((name, hole))
+            outcome.marks += [Mark(name, stamp, stamp, "gap") for stamp in sorted({hole.from_us, hole.to_us})]
+        self._since_us = None
 
     def _take(self, entries: list[Entry]) -> Outcome:
         batch = read_entries(entries, self._limits)

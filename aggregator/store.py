@@ -12,13 +12,15 @@ from aggregator import barstore, checkpoint
 from aggregator.alerting.stage import AlertStage, Step
 from aggregator.core import Core, Mark, Outcome
 from aggregator.events import closed_events
-from aggregator.intervals import Hole
+from aggregator.intervals import Hole, Interval
 from aggregator.pairstage import ROWS_LOCK, PairStage
 from common.database import transaction
 from common.events import Event
+from common.gaps import Gap, missing_pieces
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.streams import EntryId, stream_names
+from common.trades import from_us
 
 _MARK = "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s"
 _HOLE = "INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES %s ON CONFLICT DO NOTHING"
@@ -45,7 +47,27 @@ SELECT symbol, (extract(epoch FROM first) * 1000000)::bigint, (extract(epoch FRO
     %(stream)s, 0, 0, 'other counts than the ticks', true
 FROM ticks LEFT JOIN bars USING (symbol) WHERE ticks.n IS DISTINCT FROM bars.n
 """
+_FIRST_SINCE = """
+WITH recent AS MATERIALIZED (
+    SELECT trade_id, timestamp FROM raw_ticks
+    WHERE symbol = %(symbol)s AND trade_id BETWEEN %(low)s AND %(high)s AND timestamp >= %(since)s AND timestamp < %(end)s)
+SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM recent ORDER BY trade_id LIMIT 1
+"""
+#: An owner that was killed while it doubted leaves no word of since when.
+_UNKNOWN_US = 600_000_000
 _RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol"
+
+
+def _lost_of(cursor: Cursor, name: str, seen: Interval, since_us: int) -> list[Hole]:
+    """Ids of one interval that are not stored; it is cut at the first stored since then, not to look at a whole day."""
+    cursor.execute(_FIRST_SINCE, {
+        "symbol": name, "low": seen.low, "high": seen.high, "since": from_us(max(0, since_us)), "end": from_us(seen.high_us + 1),
+    })  # fmt: skip
+    row = cursor.fetchone()
+    first_id, first_us = row if row and row[0] is not None else (seen.low, seen.low_us)
+    gap = Gap(name, first_id, seen.high, first_us, seen.high_us)
+    pieces = missing_pieces(cursor, gap, min(first_us, seen.high_us), max(first_us, seen.high_us))
+    return [Hole(piece.first_id, piece.last_id, piece.from_us, piece.to_us) for piece in pieces]
 
 
 class BarsStore:
@@ -89,6 +111,28 @@ class BarsStore:
             cursor.execute(_STORED_AFTER, (self._stream, self._shard))
             row = cursor.fetchone()
         return bool(row and row[0])
+
+    def stored_since_us(self, back_us: int) -> int:
+        """Event time that is safely before the first trade that no writer had stored yet."""
+        watermarks = [us for us in self._core.watermarks().values() if us > 0]
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(position_ms), 0) FROM writer_positions WHERE stream = %s", (self._stream,))
+            row = cursor.fetchone()
+        return max(0, min([*watermarks, int(row[0]) * 1000 if row else 0]) - back_us)
+
+    def lost_ids(self, since_us: int | None) -> list[tuple[str, Hole]]:
+        """Ids that the core has seen, of trades stamped after that (None: in the last ten minutes), and that are not stored.
+
+        Of symbols whose ids follow on each other only.
+        """
+        symbols, lost = self._core.symbols, list[tuple[str, Hole]]()
+        with transaction(self._connection), self._connection.cursor() as cursor:
+            for code, name in enumerate(symbols.names):
+                since = since_us if since_us is not None else int(symbols.watermark_us[code]) - _UNKNOWN_US
+                for seen in [] if symbols.loose_ids[code] else symbols.seen[code].intervals:
+                    if seen.high_us >= since and seen.high >= 0:
+                        lost += [(name, hole) for hole in _lost_of(cursor, name, seen, since)]
+        return lost
 
     def mark_differing_days(self) -> int:
         """Mark the days, newest first, on which a symbol's bars do not add up to its ticks; answers how many."""

@@ -48,6 +48,10 @@ class Tail:
         """
         return self.position == START or self.holds(self.position)
 
+    def holds_all_up_to(self, before: EntryId) -> bool:
+        """After a read: False if the stream lost what was there up to the position before it."""
+        return before == START or self.holds(before)
+
     def holds(self, at: EntryId) -> bool:
         """True if the stream still has this entry."""
         return bool(self._client.xrange(self.stream, str(at), str(at), count=1))
@@ -69,6 +73,8 @@ class Tail:
         last: Any = self._client.xrevrange(self.stream, count=1)
         self._catch_up_to = EntryId.parse(last[0][0]) if last else START
 
-    def has_caught_up(self) -> bool:
-        """True once everything has been read that was there when `catch_up_from` was called."""
-        return self._catch_up_to is None or self.position >= self._catch_up_to
+    def has_caught_up(self, writers: EntryId | None) -> bool:
+        """True once everything has been read, and stored up to `writers`, that was there when `catch_up_from` was called."""
+        if self._catch_up_to is None:
+            return True
+        return self.position >= self._catch_up_to and (writers or START) >= self._catch_up_to

@@ -1,6 +1,7 @@
 """Redis forgets: what it had acknowledged is gone, or it is another Redis. The bars stay what the stored ticks say."""
 
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,5 +124,39 @@ def test_a_redis_started_on_an_older_copy_costs_no_bar(pipeline: Pipeline, serve
         path.unlink()
     servers.start("redis")
     send_until_it_lives(pipeline, made[16_000:])
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_000
+
+
+def test_what_only_the_aggregator_had_read_when_redis_forgot_it_is_a_recorded_gap(pipeline: Pipeline) -> None:
+    """Seen by the aggregator, committed in its checkpoint, stored by nobody: only the ids in `raw_ticks` tell that it is gone."""
+    made = [trade._replace(symbol="ONE", trade_id=1 + n) for n, trade in enumerate(trades())]
+    pipeline.send(made[:8_000])
+    pipeline.settle()
+    for name in ("writer_0", "writer_1"):
+        pipeline.kill(name)
+    pipeline.send(made[8_000:8_012])
+    last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
+    pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 30, "checkpoint")
+    pipeline.client.flushall()
+    pipeline.start("writer_0", "writer_1")
+    pipeline.send(made[8_012:])
+    check_law_3(pipeline, made[-1])
+    expected = [(made[8_000].trade_id, made[8_011].trade_id)]
+    recorded = "SELECT first_id, last_id FROM gaps WHERE state = 'open'"
+    pipeline.wait(lambda: pipeline.rows(recorded) == expected, 20, "recorded gap")
+
+
+def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(pipeline: Pipeline) -> None:
+    """Ids that need not follow on each other open no gap, so only the doubt mends the bars of what the flush hid from them."""
+    made = [trade._replace(symbol="ONE", trade_id=-1 - n) for n, trade in enumerate(trades())]
+    pipeline.send(made[:8_000], src="api")
+    pipeline.settle()
+    pipeline.processes["aggregator_0"].send_signal(signal.SIGSTOP)
+    pipeline.send(made[8_000:9_000], src="api")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 9_000, 30, "stored ticks")
+    pipeline.client.flushall()
+    pipeline.send(made[9_000:], src="api")
+    pipeline.processes["aggregator_0"].send_signal(signal.SIGCONT)
     check_law_3(pipeline, made[-1])
     assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_000
