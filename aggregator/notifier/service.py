@@ -117,6 +117,7 @@ class Notifier:
             report = self._reports[0]
             if report.delivery and report.answer:
                 self._record_one(report)
+                self._turns[report.receiver_id].go_on()
             else:
                 store.release(self._connection, report.receiver_id)
                 del self._turns[report.receiver_id]

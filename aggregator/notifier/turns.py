@@ -41,7 +41,7 @@ class Turn:
         self.receiver, self._due, self._poster, self._report = receiver, due, poster, report
         self._allow_private, self._timeout_s = allow_private, timeout_s
         self._wire, self._end_s = Wire(), float("inf")
-        self._stopped = False
+        self._stopped, self._recorded = False, threading.Event()
         # Daemons: what a name server or a library holds on to must not hold up the end of the process.
         self._thread = threading.Thread(target=self._run, name=f"receiver {receiver.receiver_id}", daemon=True)
         self._thread.start()
@@ -49,6 +49,10 @@ class Turn:
     def stop(self) -> None:
         """Begin no further delivery."""
         self._stopped = True
+
+    def go_on(self) -> None:
+        """What it last reported is recorded. It waits for this: a kill then repeats at most one delivery of a receiver."""
+        self._recorded.set()
 
     def cut_if_late(self) -> None:
         """End the connection of an attempt that is over its time, however busy it looks."""
@@ -61,7 +65,9 @@ class Turn:
             with ExitStack() as stack:
                 for delivery in self._due:
                     answer = self._attempt(delivery, stack)
+                    self._recorded.clear()
                     self._report(Report(self.receiver.receiver_id, delivery, answer))
+                    self._recorded.wait()
                     if answer.outcome == "failed" or self._stopped or time.monotonic() > until_s:
                         break
         finally:
