@@ -11,12 +11,13 @@ from psycopg2.extras import execute_values
 
 from aggregator.barstore import BarLeaves
 from aggregator.marks import kept_span
-from aggregator.pairbook import compute_pair
-from aggregator.pairstage import PairKey
+from aggregator.pairbook import Written, compute_series
 from aggregator.pricestats import price_statistics
 from aggregator.rebuild import Span, rebuild
-from aggregator.revised import follow_up
+from aggregator.revised import follow_up, revised_event
 from common.database import transaction
+from common.events import publish
+from common.pairseries import note, series_of_task
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.tasks import Task, tell_progress
@@ -43,8 +44,11 @@ VALUES %s ON CONFLICT (symbol, timeframe, window_bars, timestamp) DO UPDATE SET 
 class Computer:
     """Runs tasks on one session."""
 
-    def __init__(self, settings: Settings, client: redis.Redis, connection: Connection) -> None:
+    def __init__(
+        self, settings: Settings, client: redis.Redis, connection: Connection, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._settings, self._client, self._connection, self._leaves = settings, client, connection, BarLeaves()
+        self._pause = pause  # called between pieces of a long task, outside of any transaction
         self._kinds: dict[str, Callable[[Task], Counts]] = {"bars": self._bars, "spread": self._spread, "stats": self._stats}
 
     @property
@@ -79,12 +83,26 @@ class Computer:
         return counts
 
     def _spread(self, task: Task) -> Counts:
-        symbols = (task.params["symbol1"], task.params["symbol2"])
-        key = PairKey("_".join(symbols), task.params["timeframe"], int(task.params["window"]))
-        written = compute_pair(
-            self._connection, self._leaves, self._settings, key, symbols, task.params.get("start_us"), task.params.get("end_us")
+        """Compute a series over a range of stored bars; with `check`, compare alone."""
+        params, check = task.params, bool(task.params.get("check"))
+        series = series_of_task(params)
+        if not check:
+            with transaction(self._connection), self._connection.cursor() as cursor:
+                note(cursor, series)
+
+        def between(progress: float, written: Written) -> None:
+            tell_progress(self._connection, task.task_id, progress, {"rows": written.rows, "changed": written.changed})
+            self._pause()
+
+        first_us, end_us = params.get("start_us"), params.get("end_us")
+        last_us = None if end_us is None else end_us - 1
+        written = compute_series(
+            self._connection, self._leaves, self._settings, series, first_us, last_us, check, pause=between
         )
-        return {"rows": written.rows, "changed": written.changed}
+        counts: Counts = {"rows": written.rows, "changed": written.changed}
+        if written.changed and not check:
+            publish(self._client, [revised_event(series, written)])
+        return {**counts, "examples": written.examples} if check else counts
 
     def _stats(self, task: Task) -> Counts:
         symbol, timeframe = task.params["symbol"], task.params["timeframe"]

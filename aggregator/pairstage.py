@@ -1,224 +1,237 @@
 """The pair stage: closed bars in, rows of `spread_analytics` out, in the aggregator's transaction.
 
-Its memory is the rows themselves: a start reads the last window of them and the bars since, so start and resume are one path.
+Which series are live is in the table `pair_series`; a change there is noticed at the next commit. Its memory is the rows
+themselves: a series starts from its last window of them and the bars since, so start, resume and reload are one path.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import execute_values
 
 from aggregator.core import Closed
-from aggregator.legs import LegBar, Legs, Row
-from aggregator.pairs import pair_statistics
+from aggregator.legs import LegBar, Row
+from aggregator.pairbook import EVER_US, leg_bars, made_of
+from aggregator.pairlive import Block, LiveSeries, start_series
+from aggregator.pairmath import NAMES
+from aggregator.pairrows import Made, insert_rows
 from aggregator.symbols import Symbols
 from common.codec import iso_us
-from common.settings import Settings, pair_legs
+from common.pairseries import Series, SeriesKey, live_series, seed, version
+from common.settings import Settings
 from common.streams import shard_of
 from common.timeframes import timeframe_us
-from common.trades import from_us, to_us
 
-#: A series without rows begins this many bars back at most (or three windows); a task computes what is older.
-FIRST_ROWS = 5_000
-_INSERT = """
-INSERT INTO spread_analytics (symbol_pair, timeframe, window_bars, method, timestamp, symbol1_price, symbol2_price,
-    hedge_ratio, intercept, spread, rolling_mean, rolling_std, z_score, correlation, carried, has_gap)
-VALUES %s ON CONFLICT DO NOTHING
-"""
-#: The first row in each block of `coint_every_bars` bar lengths is tested; the rows of the block carry its result.
-_ASK_TEST = """
-INSERT INTO pair_tests (symbol_pair, timeframe, window_bars, block_us, timestamp) VALUES %s ON CONFLICT DO NOTHING
-"""
-_KNOWN_TESTS = """
-UPDATE spread_analytics s SET adf_statistic = t.statistic, adf_pvalue = t.pvalue, is_cointegrated = t.is_cointegrated,
-    coint_at = t.timestamp
-FROM (VALUES %s) AS r (symbol_pair, timeframe, window_bars, block_us, timestamp)
-JOIN pair_tests t ON (t.symbol_pair, t.timeframe, t.window_bars, t.block_us)
-    = (r.symbol_pair, r.timeframe, r.window_bars::integer, r.block_us::bigint) AND t.tested_at IS NOT NULL
-WHERE (s.symbol_pair, s.timeframe, s.window_bars, s.method) = (r.symbol_pair, r.timeframe, r.window_bars::integer, 'ols')
-    AND s.timestamp = r.timestamp::timestamptz
-"""
-_LAST_ROWS = """
-SELECT timestamp, symbol1_price, symbol2_price, spread FROM spread_analytics
-WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = 'ols' ORDER BY timestamp DESC LIMIT %s
-"""
-_LAST_BARS = """
-SELECT timestamp, close, status FROM processed_bars WHERE symbol = %s AND timeframe = %s AND timestamp > %s AND timestamp < %s
-ORDER BY timestamp
-"""
+#: Held shared by whoever adds pair rows, alone by whoever recomputes what they stand on.
+ROWS_LOCK = 0x6765_6D73_0003
+#: Seconds of a commit that series may take to start; those that are left start with the next one.
+START_BUDGET_S = 0.2
+#: Rows of one series in one commit at most: a series that has missed much does not hold up the others.
+ROWS_A_STEP = 500
+#: Seconds until a series that waits for a task is tried again.
+TRY_AGAIN_S = 2.0
 _COMMITTED_WATERMARKS = """
 SELECT key, max(value::bigint) FROM checkpoints, jsonb_each_text(watermarks) WHERE key = ANY(%s) GROUP BY key
 """
 
-#: Held shared by whoever adds pair rows, alone by whoever recomputes what they stand on.
-ROWS_LOCK = 0x6765_6D73_0003
-
-
-class PairKey(NamedTuple):
-    """One series of rows."""
-
-    pair: str
-    timeframe: str
-    window: int
-
-
-@dataclass(slots=True)
-class PairSeries:
-    """The last window of a series, and its legs."""
-
-    key: PairKey
-    symbols: tuple[str, str]
-    legs: Legs
-    y: np.ndarray[Any, Any]
-    x: np.ndarray[Any, Any]
-    spreads: np.ndarray[Any, Any]
-    block: int = -1
-
-    def extend(self, rows: Sequence[Row]) -> list[tuple[float | None, ...]]:
-        """Statistics of new rows; the window moves on."""
-        window = self.key.window
-        y = np.concatenate((self.y, [row.y.close for row in rows]))
-        x = np.concatenate((self.x, [row.x.close for row in rows]))
-        statistics = pair_statistics(y, x, self.spreads, window, len(rows))
-        self.y, self.x = y[-(window - 1) :], x[-(window - 1) :]
-        self.spreads = np.concatenate((self.spreads, statistics.spread))[-(window - 1) :]
-        return statistics.rows()
-
 
 class PairStage:
-    """All pairs whose y is of a shard, at all timeframes. An x of another shard comes from what that shard has committed."""
+    """All live series whose y is of a shard. A leg of another shard comes from what that shard has committed."""
 
     def __init__(self, settings: Settings, shard: int) -> None:
         self._settings, self._shard = settings, shard
-        self._series: list[PairSeries] = []
-        self._by_symbol: dict[tuple[str, str], list[tuple[PairSeries, str]]] = {}
+        self._version = -1
+        self._live: dict[SeriesKey, LiveSeries] = {}
+        self._pending: dict[SeriesKey, tuple[float, Series]] = {}
+        self._by_symbol: dict[tuple[str, str], dict[SeriesKey, tuple[LiveSeries, int]]] = {}
+        self._blocks: dict[tuple[str, int, str], Block] = {}
+        self._waiting: dict[SeriesKey, LiveSeries] = {}
+        self._foreign_us: dict[tuple[str, str], int] = {}
 
-    def load(self, cursor: Cursor, watermarks: Mapping[str, int]) -> None:
-        """Read each series' last window, and the bars since that a committed checkpoint has closed."""
-        self._series, self._by_symbol = [], {}
-        for pair in self._settings.pairs:
-            legs = pair_legs(pair, self._settings.symbols)
-            if legs and self._is_ours(legs[0]):
-                known = {**watermarks, **self._foreign_watermarks(cursor, legs)}
-                for timeframe in self._settings.timeframes:
-                    self._load_series(cursor, PairKey(pair, timeframe, self._settings.window), legs, known)
+    def load(self, cursor: Cursor) -> None:
+        """Make the registry say what the settings say, and forget all series: they start with the next steps."""
+        seed(cursor, self._settings)
+        for live in list(self._live.values()):
+            self._drop(live)
+        self._pending, self._foreign_us, self._version = {}, {}, -1
 
-    def step(self, cursor: Cursor, closed: Mapping[str, Closed], symbols: Symbols) -> list[dict[str, Any]]:
-        """Take the bars that have closed, write the rows they complete; answers the rows as live events tell them."""
-        for timeframe, rows in closed.items():
-            self._give(timeframe, rows, symbols)
-        for series in self._series:
-            for leg, symbol in zip((series.legs.y, series.legs.x), series.symbols, strict=True):
-                code = symbols.codes.get(symbol)
-                leg.closed_us = max(leg.closed_us, int(symbols.watermark_us[code])) if code is not None else leg.closed_us
-            self._read_foreign_leg(cursor, series)
-        return [event for series in self._series for event in self._write(cursor, series)]
+    def reload(self, changed: Iterable[tuple[str, str]]) -> None:
+        """Bars or rows of these (symbol, timeframe) were rebuilt: their series start again before they make another row."""
+        found = {key: live for at in changed for key, (live, _) in self._by_symbol.get(at, {}).items()}
+        for key, live in found.items():
+            self._drop(live)
+            self._pending[key] = (0.0, live.series)
 
-    def _is_ours(self, symbol: str) -> bool:
-        return shard_of(symbol, self._settings.shards) == self._shard
+    def step(
+        self, cursor: Cursor, closed: Mapping[str, Closed], symbols: Symbols
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Take the bars that have closed, write the rows they complete.
 
-    def _foreign_watermarks(self, cursor: Cursor, symbols: tuple[str, str]) -> dict[str, int]:
-        foreign = [symbol for symbol in symbols if not self._is_ours(symbol)]
-        if foreign:
-            cursor.execute(_COMMITTED_WATERMARKS, (foreign,))
-        return dict(cursor.fetchall()) if foreign else {}
+        Answers the rows as live events tell them, and for each new series the range that was filled from its past.
+        """
+        self._look(cursor)
+        for timeframe, bars in closed.items():
+            self._give(timeframe, bars, symbols)
+        self._give_foreign(cursor)
+        started = self._start_pending(cursor, symbols)
+        fills = [_split(live, closed) for live in started if live.filled]
+        made = self._rows(symbols)
+        insert_rows(cursor, [*(one for fill in fills for part in fill for one in part), *made])
+        rows = [*(one for _, new in fills for one in new), *made]
+        return [_event(one) for one in rows], [_fill_event(past) for past, _ in fills if past]
 
-    def _read_foreign_leg(self, cursor: Cursor, series: PairSeries) -> None:
-        """The bars that another shard has closed since: its watermark first, so that all bars up to it are there."""
-        x, leg = series.symbols[1], series.legs.x
-        closed_us = self._foreign_watermarks(cursor, series.symbols).get(x, -1)
-        if closed_us > leg.closed_us:
-            since_us = leg.closed_us - timeframe_us(series.key.timeframe)
-            for bar in _bars(cursor, x, series.key.timeframe, since_us, closed_us):
-                leg.add(bar)
-            leg.closed_us = closed_us
+    def _look(self, cursor: Cursor) -> None:
+        """Notice series that were added or removed."""
+        found = version(cursor)
+        if found == self._version:
+            return
+        self._version = found
+        wanted = {
+            series.key: series for series in live_series(cursor)
+            if self._is_ours(series.symbols[0]) and series.key.timeframe in self._settings.timeframes
+        }  # fmt: skip
+        for key in [key for key in self._live if key not in wanted]:
+            self._drop(self._live[key])
+        self._pending = {key: entry for key, entry in self._pending.items() if key in wanted}
+        for key, series in wanted.items():
+            if key not in self._live:
+                self._pending.setdefault(key, (0.0, series))
+
+    def _start_pending(self, cursor: Cursor, symbols: Symbols) -> list[LiveSeries]:
+        """Start what waits, within the time there is; answers what has started."""
+        until_s = time.monotonic() + START_BUDGET_S
+        started = []
+        for key, (due_s, series) in list(self._pending.items()):
+            if time.monotonic() < due_s:
+                continue
+            live = start_series(cursor, self._settings, series, self._closed_us(cursor, series, symbols))
+            if live is None:
+                self._pending[key] = (time.monotonic() + TRY_AGAIN_S, series)
+            else:
+                del self._pending[key]
+                started.append(live)
+                self._add(live)
+            if time.monotonic() > until_s:
+                break
+        return started
+
+    def _closed_us(self, cursor: Cursor, series: Series, symbols: Symbols) -> dict[str, int]:
+        """Watermarks of the legs: ours as this transaction has closed them, others' as they were committed."""
+        ours = {symbol: code for symbol in series.symbols if (code := symbols.codes.get(symbol)) is not None}
+        closed = {symbol: int(symbols.watermark_us[code]) for symbol, code in ours.items()}
+        foreign = [symbol for symbol in series.symbols if not self._is_ours(symbol)]
+        return {**closed, **_committed(cursor, foreign)}
+
+    def _add(self, live: LiveSeries) -> None:
+        key = live.key
+        self._live[key] = live
+        if len(live.series.symbols) == 2:
+            self._blocks.setdefault(key[1:], Block(key)).take(live)
+        for leg, symbol in enumerate(live.series.symbols):
+            self._by_symbol.setdefault((symbol, key.timeframe), {})[key] = (live, leg)
+            if not self._is_ours(symbol):
+                self._foreign_us.setdefault((symbol, key.timeframe), live.legs.legs[leg].closed_us)
+        if live.legs.is_waiting:
+            self._waiting[key] = live
+
+    def _drop(self, live: LiveSeries) -> None:
+        del self._live[live.key]
+        self._waiting.pop(live.key, None)
+        if live.block:
+            live.block.release(live)
+        for symbol in live.series.symbols:
+            at = (symbol, live.key.timeframe)
+            self._by_symbol[at].pop(live.key, None)
+            if not self._by_symbol[at]:
+                del self._by_symbol[at]
+                self._foreign_us.pop(at, None)
 
     def _give(self, timeframe: str, closed: Closed, symbols: Symbols) -> None:
         bars = closed.bars
         for row, code in enumerate(bars.symbol.tolist()):
-            for series, leg in self._by_symbol.get((symbols.names[code], timeframe), ()):
-                scale = int(symbols.price_scale[code])
-                whole = int(bars.close[row])
+            taking = self._by_symbol.get((symbols.names[code], timeframe))
+            if taking:
+                scale, whole = int(symbols.price_scale[code]), int(bars.close[row])
                 bar = LegBar(int(bars.start_us[row]), f"{whole}e-{scale}", whole / 10**scale, closed.status[row] == "gap")
-                getattr(series.legs, leg).add(bar)
+                self._hand(taking.values(), bar)
 
-    def _write(self, cursor: Cursor, series: PairSeries) -> list[dict[str, Any]]:
-        rows = series.legs.rows()
-        if not rows:
-            return []
-        key = series.key
-        values = series.extend(rows)
-        execute_values(cursor, _INSERT, [
-            (*key, "ols", iso_us(row.start_us), row.y.close_text, row.x.close_text, *statistics, row.carried, row.has_gap)
-            for row, statistics in zip(rows, values, strict=True)
-        ])  # fmt: skip
-        self._ask_tests(cursor, series, rows, values)
-        return [_event(key, row, statistics) for row, statistics in zip(rows, values, strict=True)]
+    def _give_foreign(self, cursor: Cursor) -> None:
+        """The bars that other shards have closed since: their watermarks first, so that all bars up to them are there."""
+        if not self._foreign_us:
+            return
+        committed = _committed(cursor, {symbol for symbol, _ in self._foreign_us})
+        for (symbol, timeframe), since_us in list(self._foreign_us.items()):
+            closed_us, length_us = committed.get(symbol, -1), timeframe_us(timeframe)
+            if closed_us > since_us:
+                taking = self._by_symbol[symbol, timeframe].values()
+                for bar in leg_bars(cursor, symbol, timeframe, since_us - length_us + 1, closed_us - length_us + 1):
+                    self._hand(taking, bar)
+                for live, leg in taking:
+                    live.legs.legs[leg].closed_us = max(live.legs.legs[leg].closed_us, closed_us)
+                    self._waiting.setdefault(live.key, live)
+                self._foreign_us[symbol, timeframe] = closed_us
 
-    def _ask_tests(
-        self, cursor: Cursor, series: PairSeries, rows: Sequence[Row], values: Sequence[tuple[float | None, ...]]
-    ) -> None:
-        """Ask for a test of the first row of each block; rows of a block whose test is known carry its result."""
-        block_us = timeframe_us(series.key.timeframe) * self._settings.coint_every_bars
-        asked, known = [], []
-        for row, statistics in zip(rows, values, strict=True):
-            block = row.start_us // block_us
-            if statistics[0] is None:
-                continue
-            if block != series.block:
-                series.block = block
-                asked.append((*series.key, block * block_us, iso_us(row.start_us)))
-            known.append((*series.key, block * block_us, iso_us(row.start_us)))
-        if asked:
-            execute_values(cursor, _ASK_TEST, asked)
-        if known:
-            execute_values(cursor, _KNOWN_TESTS, known)
+    def _hand(self, taking: Iterable[tuple[LiveSeries, int]], bar: LegBar) -> None:
+        for live, leg in taking:
+            live.legs.legs[leg].add(bar)
+            self._waiting[live.key] = live
 
-    def _load_series(
-        self, cursor: Cursor, key: PairKey, symbols: tuple[str, str], watermarks: Mapping[str, int]
-    ) -> None:
-        length_us, stale_us = timeframe_us(key.timeframe), self._settings.stale_leg_s * 1_000_000
-        cursor.execute(_LAST_ROWS, (*key, max(1, key.window - 1)))
-        rows = cursor.fetchall()[::-1]
-        legs = Legs(length_us, stale_us, begun=bool(rows))
-        last_us = to_us(rows[-1][0]) if rows else -1
-        for name, symbol in zip(("y", "x"), symbols, strict=True):
-            leg = getattr(legs, name)
-            leg.closed_us = watermarks.get(symbol, -1)
-            since_us = last_us - stale_us - length_us if rows else leg.closed_us - max(3 * key.window, FIRST_ROWS) * length_us
-            for bar in _bars(cursor, symbol, key.timeframe, since_us, leg.closed_us):
-                leg.add(bar)
+    def _rows(self, symbols: Symbols) -> list[Made]:
+        """The rows that the bars complete, oldest first in each series."""
+        by_block: dict[Block | None, list[tuple[LiveSeries, list[Row]]]] = {}
+        for live in list(self._waiting.values()):
+            for leg, symbol in zip(live.legs.legs, live.series.symbols, strict=True):
+                code = symbols.codes.get(symbol)
+                leg.closed_us = max(leg.closed_us, int(symbols.watermark_us[code])) if code is not None else leg.closed_us
+            rows = live.legs.rows(ROWS_A_STEP)
+            if not live.legs.is_waiting:
+                del self._waiting[live.key]
             if rows:
-                leg.take_until(last_us)
-        series = PairSeries(
-            key, symbols, legs,
-            np.array([float(row[1]) for row in rows]), np.array([float(row[2]) for row in rows]),
-            np.array([np.nan if row[3] is None else row[3] for row in rows]),
-        )  # fmt: skip
-        if rows and rows[-1][3] is not None:
-            series.block = last_us // (length_us * self._settings.coint_every_bars)
-        self._series.append(series)
-        for name, symbol in zip(("y", "x"), symbols, strict=True):
-            self._by_symbol.setdefault((symbol, key.timeframe), []).append((series, name))
+                by_block.setdefault(live.block, []).append((live, rows))
+        made: list[Made] = []
+        for block, members in by_block.items():
+            values = block.extend(members) if block else {live: live.window.extend(rows) for live, rows in members}
+            for live, rows in members:
+                block_us = timeframe_us(live.key.timeframe) * self._settings.coint_every_bars
+                made += made_of(live.key, rows, values[live], block_us)
+        return made
+
+    def _is_ours(self, symbol: str) -> bool:
+        return shard_of(symbol, self._settings.shards) == self._shard
 
 
-def _bars(cursor: Cursor, symbol: str, timeframe: str, since_us: int, until_us: int) -> Iterable[LegBar]:
-    if until_us < 0:
-        return
-    cursor.execute(_LAST_BARS, (symbol, timeframe, from_us(max(0, since_us)), from_us(until_us)))
-    for timestamp, close, status in cursor.fetchall():
-        start_us = to_us(timestamp)
-        if start_us + timeframe_us(timeframe) <= until_us:
-            yield LegBar(start_us, str(close), float(close), status == "gap")
+def _split(live: LiveSeries, closed: Mapping[str, Closed]) -> tuple[list[Made], list[Made]]:
+    """Rows that a start made: the past of a new series; and the new ones, of this step's bars or after its last row."""
+    bars = closed[live.key.timeframe].bars.start_us if live.key.timeframe in closed else ()
+    since_us = min([int(us) for us in bars], default=EVER_US)
+    since_us = min(since_us, EVER_US if live.told_us is None else live.told_us + 1)
+    past = [made for made in live.filled if made.row.start_us < since_us]
+    return past, list(live.filled[len(past) :])
 
 
-def _event(key: PairKey, row: Row, statistics: tuple[float | None, ...]) -> dict[str, Any]:
-    names = ("hedge_ratio", "intercept", "spread", "rolling_mean", "rolling_std", "z_score", "correlation")
+def _committed(cursor: Cursor, symbols: Collection[str]) -> dict[str, int]:
+    if not symbols:
+        return {}
+    cursor.execute(_COMMITTED_WATERMARKS, (list(symbols),))
+    return dict(cursor.fetchall())
+
+
+def _named(key: SeriesKey) -> dict[str, Any]:
+    return {"symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window, "method": key.method}
+
+
+def _event(made: Made) -> dict[str, Any]:
+    row, values = made.row, made.values
+    vectors = {"hedge_ratios": values.hedge_ratios, "leg_prices": [leg.close for leg in row.legs]} if len(row.legs) > 2 else {}
     return {
-        "symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window, "timestamp": iso_us(row.start_us),
-        "symbol1_price": row.y.close, "symbol2_price": row.x.close, **dict(zip(names, statistics, strict=True)),
-        "carried": row.carried, "has_gap": row.has_gap,
+        **_named(made.key), "timestamp": iso_us(row.start_us), "symbol1_price": row.y.close, "symbol2_price": row.x.close,
+        **dict(zip(NAMES, values.statistics, strict=True)), **vectors,
+        "carried": row.carried, "has_gap": row.has_gap, "revision": 0,
     }  # fmt: skip
+
+
+def _fill_event(fill: Sequence[Made]) -> dict[str, Any]:
+    """The past of a new series, as `spread.revised` tells of rows that are best read again."""
+    told = {"changed": len(fill), "from": iso_us(fill[0].row.start_us), "to": iso_us(fill[-1].row.start_us)}
+    return {**_named(fill[0].key), **told}

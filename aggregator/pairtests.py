@@ -1,59 +1,76 @@
-"""Engle-Granger tests off the hot path: the first row of each block of bars is tested, the block's rows carry the result.
+"""Tests of pairs off the hot path: the first row of each block of bars is tested, the block's rows carry the result.
 
-The tests themselves are in aggregator/pairmath/cointegration.py. One costs milliseconds.
+The tests themselves (Engle-Granger, Dickey-Fuller, Hurst, variance ratio) are in `aggregator.pairmath`; they cost milliseconds.
 """
+
+from typing import Any
 
 import numpy as np
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
-from aggregator.pairmath.cointegration import CointegrationTest, engle_granger
+from aggregator.alerting import inbox
+from aggregator.alerting.inbox import Noted
+from aggregator.pairmath import TestResult, pair_tests
+from aggregator.pairmath.cointegration import engle_granger as engle_granger
+from aggregator.pairrows import carry_result
 from common.database import transaction
+from common.pairseries import SeriesKey
 from common.settings import Settings
 from common.timeframes import timeframe_us
-from common.trades import from_us
 
+#: Live rows wait for theirs: the newest come first, and what a computed history asks for after them.
 _WAITING = """
-SELECT symbol_pair, timeframe, window_bars, block_us, timestamp FROM pair_tests WHERE tested_at IS NULL
-ORDER BY timestamp LIMIT %s
+SELECT symbol_pair, timeframe, window_bars, method, block_us, timestamp FROM pair_tests WHERE tested_at IS NULL
+ORDER BY timestamp DESC LIMIT %s
 """
-_PRICES = """
-SELECT symbol1_price, symbol2_price FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s
-    AND method = 'ols' AND timestamp <= %s ORDER BY timestamp DESC LIMIT %s
+_WINDOW = """
+SELECT symbol1_price::float8, symbol2_price::float8, spread, leg_prices IS NOT NULL FROM spread_analytics
+WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND timestamp <= %s
+ORDER BY timestamp DESC LIMIT %s
 """
 _TESTED = """
-UPDATE pair_tests SET statistic = %s, pvalue = %s, is_cointegrated = %s, tested_at = now()
-WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND block_us = %s
+UPDATE pair_tests SET statistic = %s, pvalue = %s, is_cointegrated = %s, spread_adf_statistic = %s, spread_adf_pvalue = %s,
+    hurst = %s, variance_ratio = %s, tested_at = now()
+WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND block_us = %s
 """
-#: Also the block before: its last rows may have been committed while its own result was being written.
-_CARRY = """
-UPDATE spread_analytics s SET adf_statistic = t.statistic, adf_pvalue = t.pvalue, is_cointegrated = t.is_cointegrated,
-    coint_at = t.timestamp
-FROM pair_tests t
-WHERE (t.symbol_pair, t.timeframe, t.window_bars) = (%(pair)s, %(timeframe)s, %(window)s)
-    AND t.block_us IN (%(block_us)s, %(block_us)s - %(length_us)s) AND t.tested_at IS NOT NULL
-    AND (s.symbol_pair, s.timeframe, s.window_bars, s.method) = (t.symbol_pair, t.timeframe, t.window_bars, 'ols')
-    AND s.timestamp >= greatest(t.timestamp, %(start)s)
-    AND s.timestamp < to_timestamp((t.block_us + %(length_us)s) / 1000000)
-    AND s.timestamp < %(end)s
-    AND s.coint_at IS NULL
+#: Tests of the past (of a history that was computed, of rows that were revised) are nothing for alerts.
+_IS_NEWEST = """
+SELECT 1 FROM pair_tests WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND tested_at IS NOT NULL
+    AND timestamp > %s LIMIT 1
 """
+_NO_ANSWER = TestResult(None, None, None, None, None, None, None)
+#: Two processes may test at once, not the same rows.
+_LOCK = 0x6765_6D73_0004
 
 
 def run_waiting_tests(settings: Settings, connection: Connection, at_most: int) -> int:
-    """Do the oldest tests that were asked for; answers how many."""
+    """Do the newest tests that were asked for; answers how many."""
     with transaction(connection), connection.cursor() as cursor:
         cursor.execute(_WAITING, (at_most,))
-        waiting = cursor.fetchall()
-    for pair, timeframe, window, block_us, timestamp in waiting:
+        waiting = cursor.fetchall()[::-1]
+    for *parts, block_us, timestamp in waiting:
+        key = SeriesKey(*parts)
+        length_us = timeframe_us(key.timeframe) * settings.coint_every_bars
         with transaction(connection), connection.cursor() as cursor:
-            cursor.execute(_PRICES, (pair, timeframe, window, timestamp, window))
-            prices = np.array(cursor.fetchall(), dtype=np.float64)[::-1]
-            full = len(prices) == window
-            test = engle_granger(prices[:, 0], prices[:, 1]) if full else CointegrationTest(None, None)
-            cursor.execute(_TESTED, (*test, test.is_cointegrated, pair, timeframe, window, block_us))
-            length_us = timeframe_us(timeframe) * settings.coint_every_bars
-            cursor.execute(_CARRY, {
-                "pair": pair, "timeframe": timeframe, "window": window, "block_us": block_us, "length_us": length_us,
-                "start": from_us(max(0, block_us - length_us)), "end": from_us(block_us + length_us),
-            })  # fmt: skip
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute(_TESTED, (*_test(cursor, key, timestamp), *key, block_us))
+            carry_result(cursor, key, block_us, length_us)
+            cursor.execute(_IS_NEWEST, (*key, timestamp))
+            if cursor.fetchone() is None:
+                inbox.note(cursor, "test", [Noted(*key, timestamp, 0)])
     return len(waiting)
+
+
+def _test(cursor: Cursor, key: SeriesKey, timestamp: Any) -> TestResult:
+    """The tests over the window that ends with a row; without an answer where the window is not full."""
+    cursor.execute(_WINDOW, (*key, timestamp, key.window))
+    rows = cursor.fetchall()[::-1]
+    if len(rows) < key.window:
+        return _NO_ANSWER
+    y, x, spreads = np.array([row[:3] for row in rows], dtype=np.float64).T
+    if "log" in key.method.split("+"):
+        y, x = np.log(y), np.log(x)
+    found = pair_tests(y, x, spreads)
+    of_basket = rows[-1][3]  # there is no Engle-Granger test of its first two legs alone
+    return found._replace(coint_statistic=None, coint_pvalue=None, is_cointegrated=None) if of_basket else found

@@ -55,7 +55,7 @@ SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM recent O
 """
 #: An owner that was killed while it doubted leaves no word of since when.
 _UNKNOWN_US = 600_000_000
-_RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol"
+_RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol, timeframe"
 
 
 def _lost_of(cursor: Cursor, name: str, seen: Interval, since_us: int) -> list[Hole]:
@@ -92,7 +92,7 @@ class BarsStore:
     def load_pairs(self) -> None:
         """Read the pair series' windows and the alert rules as they are stored."""
         with transaction(self._connection), self._connection.cursor() as cursor:
-            self._pairs.load(cursor, self._core.watermarks())
+            self._pairs.load(cursor)
             self._alerts.load(cursor, self._core.arrived_ms())
         self._core.watched = self._alerts.watched
 
@@ -164,9 +164,10 @@ class BarsStore:
                 events = closed_events(closed, barstore.settle(cursor), self._core.symbols)
             bars = sum(event.event == "bar" for event in events)
             self._reload_pairs(cursor)
-            rows = self._pairs.step(cursor, closed, self._core.symbols)
+            rows, filled = self._pairs.step(cursor, closed, self._core.symbols)
             events += [Event("spread", row) for row in rows]
             events += [Event("alert", alert) for alert in self._look_at_alerts(cursor, outcome, events)]
+            events += [Event("spread.revised", past) for past in filled]
             checkpoint.save(
                 cursor, self._shard, self._token, position, self.run_id, self._core, events, bars, outcome.late
             )
@@ -192,5 +193,4 @@ class BarsStore:
         """Bars or rows of a series were rebuilt: read its window again, so that the rows to come stand on what is stored."""
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ROWS_LOCK,))
         cursor.execute(_RELOADS, (self._core.symbols.names,))
-        if cursor.rowcount:
-            self._pairs.load(cursor, self._core.watermarks())
+        self._pairs.reload(cursor.fetchall())

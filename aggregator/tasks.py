@@ -63,7 +63,7 @@ class TaskWorker:
         self._settings, self._connection = settings, connection
         self._client = connect_redis(settings)
         self._leaves = BarLeaves()
-        self._computer = Computer(settings, self._client, connection)
+        self._computer = Computer(settings, self._client, connection, self._meanwhile)
         self._rebuilder = Rebuilder(settings, self._client, connection, self._leaves)
         self._heartbeat = Heartbeat(self._client, "tasks")
         self._next_forget_s = 0.0
@@ -85,6 +85,13 @@ class TaskWorker:
         if self._heartbeat.due():
             self._heartbeat.tell(self._facts)
         return bool(rebuilt or task or tests == TESTS_A_TURN)
+
+    def _meanwhile(self) -> None:
+        """What does not wait for the end of a long task."""
+        self._facts["rebuilt"] += len(self._rebuild())
+        self._facts["tests"] += run_waiting_tests(self._settings, self._connection, TESTS_A_TURN)
+        if self._heartbeat.due():
+            self._heartbeat.tell(self._facts)
 
     def _rebuild(self) -> list[Settled]:
         """Only one process rebuilds at a time; pairs and listeners follow."""

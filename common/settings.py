@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common.errors import ConfigError
+from common.pairspec import PairSpec, basket_legs, checked_method, least_window
+from common.pairspec import pair_legs as pair_legs
 from common.timeframes import TIMEFRAMES_S, duration_s
 
 NameList = Annotated[tuple[str, ...], NoDecode]
@@ -32,7 +34,9 @@ class Settings(BaseSettings):
     feed: Literal["sim", "binance"] = Field("sim", description="Where live trades come from: the simulated exchange or Binance.")
     feed_kind: Literal["trade", "aggTrade"] = Field("trade", description="Binance stream to subscribe to; its ids count.")
     symbols: NameList = Field(("BTCUSDT", "ETHUSDT", "SOLUSDT"), description="Symbols to subscribe to, as the venue spells them.")
-    pairs: NameList = Field(("BTCUSDT_ETHUSDT",), description="Pairs to follow, each Y_X: Y is regressed on X.")
+    pairs: NameList = Field(
+        ("BTCUSDT_ETHUSDT",), description="Pairs to follow, each Y_X or Y_X@METHOD:WINDOW: Y is regressed on X (Y_X1_X2: on all)."
+    )
     timeframes: NameList = Field(("1s", "1m", "5m"), description="Bars to build, of 1s 5s 15s 30s 1m 3m 5m 15m 30m 1h 4h 1d.")
     window: int = Field(60, ge=3, le=10_000, description="Bars in the rolling window of a pair.")
     history: str = Field("10m", description="How far back the first start fetches trades by REST (30s, 10m, 6h; 0: not at all).")
@@ -42,6 +46,9 @@ class Settings(BaseSettings):
     binance_rest_url: str = Field("", description="REST base without a path; empty: the feed's own.")
     connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
     stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
+    rotate_after_h: float = Field(
+        23.0, gt=0, le=24, description="Hours after which a connection is replaced, with overlap; the venue ends it after 24."
+    )
     spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
     posted_max_mb: int = Field(1024, ge=1, description="Megabytes of posted ticks the web may hold on disk until stored.")
     backfill_max_trades: int = Field(5_000_000, ge=0, description="Largest gap, in trades, that REST fills; 0: none.")
@@ -64,6 +71,9 @@ class Settings(BaseSettings):
     lateness_ms: int = Field(500, ge=0, le=3_600_000, description="Event time a bar waits for trades out of order.")
     live_per_s: float = Field(10.0, gt=0, le=100, description="Updates of an open bar a second, for each symbol.")
     stale_leg_s: int = Field(300, ge=1, description="Seconds a leg without a bar carries its last close.")
+    stats: Literal["on", "off"] = Field("on", description="Statistics of every symbol's bars, written as each bar closes.")
+    stats_window: int = Field(20, ge=2, le=1000, description="Bars in the rolling window of a symbol's statistics.")
+    scan_every_s: int = Field(0, ge=0, description="Seconds between two scans of all pairs of GEMS_SYMBOLS; 0: only on demand.")
     coint_every_bars: int = Field(30, ge=1, description="Bars between two Engle-Granger tests of a pair.")
 
     notify_private: bool = Field(False, description="Alerts may be sent to private, loopback and link-local addresses too.")
@@ -165,10 +175,25 @@ class Settings(BaseSettings):
     @classmethod
     def _pairs_of_symbols(cls, value: tuple[str, ...], found: ValidationInfo) -> tuple[str, ...]:
         symbols: tuple[str, ...] = found.data.get("symbols") or ()
-        for pair in value if symbols else ():
-            if pair_legs(pair, symbols) is None:
-                raise ValueError(f"{pair!r} is not Y_X of two different GEMS_SYMBOLS ({', '.join(symbols)})")
+        for text in value:
+            spec = PairSpec.parse(text)
+            legs = basket_legs(spec.pair, symbols) if symbols else (spec.pair, "")
+            if legs is None:
+                raise ValueError(f"{spec.pair!r} is not Y_X of two different GEMS_SYMBOLS ({', '.join(symbols)})")
+            checked_method(spec.method, len(legs))
+            if spec.window and spec.window < (least := least_window(spec.method, len(legs))):
+                raise ValueError(f"the window of {text!r} must be at least {least} for {len(legs)} legs")
         return value
+
+    @property
+    def pair_specs(self) -> tuple[PairSpec, ...]:
+        """`pairs` with their methods and windows."""
+        return tuple(PairSpec.parse(text) for text in self.pairs)
+
+    @property
+    def pair_names(self) -> tuple[str, ...]:
+        """The names in `pairs`, each once."""
+        return tuple(dict.fromkeys(spec.pair for spec in self.pair_specs))
 
     @property
     def earliest_us(self) -> int:
@@ -196,20 +221,6 @@ class Settings(BaseSettings):
         """REST base of the feed, without a path."""
         own = {"sim": f"http://127.0.0.1:{self.sim_listen_port}", "binance": "https://api.binance.com"}
         return (self.binance_rest_url or own[self.feed]).rstrip("/")
-
-
-def pair_legs(pair: str, symbols: tuple[str, ...] | frozenset[str]) -> tuple[str, str] | None:
-    """The legs (y, x) of a pair name `Y_X`, or None if no split gives two different known symbols.
-
-    >>> pair_legs("A_B_C", ("A", "B_C"))
-    ('A', 'B_C')
-    """
-    cuts = [at for at, char in enumerate(pair) if char == "_"]
-    for at in cuts:
-        y, x = pair[:at], pair[at + 1 :]
-        if y in symbols and x in symbols and y != x:
-            return y, x
-    return None
 
 
 def _is_loopback(host: str) -> bool:

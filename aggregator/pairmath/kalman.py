@@ -115,6 +115,8 @@ def filter_rows(
             if log:
                 yd, xd = float(np.log1p(yd / state.y0)), float(np.log1p(xd / state.x0))
             state, (errors[row], variances[row]) = followed(state, yd, xd, window)
+            if math.isnan(state.slope):  # a row left out (`strict`): it starts again with the next full window
+                state = None
         if state is not None:
             states[row] = state
     return states, errors, variances

@@ -33,7 +33,7 @@ class WalkTape:
         past_us = _past_us(settings) if all(last is None for last in lasts.values()) else 0
         newest_us = max((int(last["time_us"]) for last in lasts.values() if last is not None), default=0)
         lines = [line_of(self.instruments[symbol], _first_id(now_us), lasts[symbol]) for symbol in self.symbols]
-        follows = leaders(self.symbols, settings.pairs)
+        follows = leaders(self.symbols, settings.pair_names)
         self._market = Market(lines, follows, settings.sim_rate, settings.sim_seed, max(now_us - past_us, newest_us))
         if past_us:
             self._make_past(now_us)

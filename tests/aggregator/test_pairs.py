@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.legs import LegBar, Legs, Row
+from aggregator.legs import LegBar, Row
 from aggregator.pairs import PairStatistics, pair_statistics
-from aggregator.pairstage import PairKey, PairSeries
+from aggregator.pairwindow import Window
+from common.pairseries import SeriesKey
 from aggregator.pairtests import engle_granger
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "pairs_ref"
@@ -128,14 +129,13 @@ def test_later_prices_never_change_an_earlier_row(window, at):
     assert before[:at] == after[:at] and before[at:] != after[at:]
 
 
-def series_of(window: int) -> PairSeries:
-    empty = np.zeros(0)
-    return PairSeries(PairKey("A_B", "1s", window), ("A", "B"), Legs(1, 1), empty, empty, empty)
+def series_of(window: int) -> Window:
+    return Window(SeriesKey("A_B", "1s", window))
 
 
 def rows_of(y: np.ndarray, x: np.ndarray) -> list[Row]:
     bars = [[LegBar(t, str(v), float(v), False) for t, v in enumerate(leg)] for leg in (y, x)]
-    return [Row(t, one, two, "") for t, (one, two) in enumerate(zip(*bars, strict=True))]
+    return [Row(t, legs, "") for t, legs in enumerate(zip(*bars, strict=True))]
 
 
 @pytest.mark.parametrize("window", [3, 7, 60, 129])

@@ -1,0 +1,233 @@
+"""Rows of `spread_analytics` as they are written: new ones, and revised ones whose old values stay in `spread_revisions`.
+
+A row never changes but by `revise`, which raises its `revision`; results of tests are filled in where they were NULL.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from psycopg2.extensions import cursor as Cursor
+
+from aggregator.legs import Row
+from aggregator.pairmath import NAMES
+from aggregator.pairmath.statistics import FLOOR
+from aggregator.pairwindow import Values
+from common.codec import iso_us
+from common.pairseries import SeriesKey
+from common.trades import from_us, to_us
+
+KEY = ("symbol_pair", "timeframe", "window_bars", "method")
+_KEYS = ", ".join(KEY)
+_ROW = ("symbol1_price", "symbol2_price", *NAMES, "carried", "has_gap", "hedge_ratios", "leg_prices", "filter_state")
+_ROWS = ", ".join(_ROW)
+TESTED = (
+    "adf_statistic", "adf_pvalue", "is_cointegrated", "hurst", "variance_ratio", "spread_adf_statistic", "spread_adf_pvalue",
+)  # fmt: skip
+_RESULTS = "statistic", "pvalue", "is_cointegrated", "hurst", "variance_ratio", "spread_adf_statistic", "spread_adf_pvalue"
+_T_RESULTS = ", ".join(f"t.{name}" for name in _RESULTS)
+_OPEN = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS pair_rows ON COMMIT DELETE ROWS AS
+SELECT {_KEYS}, timestamp, {_ROWS}, 0::bigint AS block_us, false AS asks FROM spread_analytics WITH NO DATA
+"""  # noqa: S608
+_COPY = f"COPY pair_rows ({_KEYS}, timestamp, {_ROWS}, block_us, asks) FROM STDIN"
+#: The first row with statistics in each block of `coint_every_bars` bar lengths is tested; the block's rows carry its result.
+_ASK = f"""
+INSERT INTO pair_tests ({_KEYS}, block_us, timestamp)
+SELECT {_KEYS}, block_us, min(timestamp) FROM pair_rows WHERE asks AND hedge_ratio IS NOT NULL GROUP BY {_KEYS}, block_us
+ORDER BY {_KEYS}, block_us ON CONFLICT DO NOTHING
+"""  # noqa: S608
+_SAME_ROW = "(s.symbol_pair, s.timeframe, s.window_bars, s.method, s.timestamp)"
+_SAME_ROW += " = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp)"
+_INSERT = f"""
+INSERT INTO spread_analytics ({_KEYS}, timestamp, {_ROWS}, {", ".join(TESTED)}, coint_at, coint_written_at, revision)
+SELECT r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp, {", ".join(f"r.{name}" for name in _ROW)}, {_T_RESULTS},
+    t.timestamp, CASE WHEN t.timestamp IS NOT NULL THEN now() END, {{revision}}
+FROM pair_rows r LEFT JOIN pair_tests t
+    ON (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
+        = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us)
+    AND t.tested_at IS NOT NULL AND t.timestamp <= r.timestamp AND r.hedge_ratio IS NOT NULL
+ORDER BY r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp ON CONFLICT DO NOTHING
+"""  # noqa: S608
+_INSERT_LIVE = _INSERT.format(revision="0")
+_INSERT_AGAIN = _INSERT.format(
+    revision=f"coalesce((SELECT max(s.revision) + 1 FROM spread_revisions s WHERE {_SAME_ROW}), 0)",  # noqa: S608
+)
+_KEEP = f"INSERT INTO spread_revisions SELECT s.*, now() FROM spread_analytics s JOIN pair_rows r ON {_SAME_ROW}"  # noqa: S608
+#: Tests whose window holds a changed row are made again: the tested row itself has then changed.
+_ASK_AGAIN = """
+UPDATE pair_tests t SET tested_at = NULL FROM pair_rows r
+WHERE (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
+    = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us) AND t.timestamp = r.timestamp
+"""
+_REVISE = f"""
+UPDATE spread_analytics s SET ({_ROWS}) = ({", ".join(f"r.{name}" for name in _ROW)}), revision = s.revision + 1,
+    written_at = now() FROM pair_rows r WHERE {_SAME_ROW}
+"""  # noqa: S608
+#: Rows whose test is to be made again wait for it as new ones do.
+_UNTEST = f"""
+UPDATE spread_analytics s SET ({", ".join(TESTED)}, coint_at, coint_written_at) = ({", ".join(["NULL"] * (len(TESTED) + 2))})
+FROM pair_rows r WHERE {_SAME_ROW} AND EXISTS (SELECT 1 FROM pair_tests t WHERE t.tested_at IS NULL
+    AND (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
+        = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us))
+"""  # noqa: S608
+_GONE = f"""
+WITH gone AS (DELETE FROM spread_analytics WHERE ({_KEYS}) = (%s, %s, %s, %s) AND timestamp = ANY(%s) RETURNING *)
+INSERT INTO spread_revisions SELECT gone.*, now() FROM gone
+"""  # noqa: S608
+_STORED = f"""
+SELECT timestamp, symbol1_price, symbol2_price, carried, has_gap, {", ".join(NAMES)}, hedge_ratios, leg_prices
+FROM spread_analytics WHERE ({_KEYS}) = (%s, %s, %s, %s) AND timestamp >= %s AND timestamp <= %s
+"""  # noqa: S608
+_PLACE = {name: place for place, name in enumerate(NAMES)}
+#: Half-lives beyond this are the noise of a slope of zero.
+_ENDLESS = 1e8
+
+
+class Made(NamedTuple):
+    """A row of a series with what was computed of it; `block_us` is the block of its tests."""
+
+    key: SeriesKey
+    row: Row
+    values: Values
+    block_us: int
+
+
+def insert_rows(cursor: Cursor, made: Sequence[Made]) -> None:
+    """Write new rows and ask for their tests; one that is there already stays."""
+    if made:
+        _stage(cursor, made)
+        cursor.execute(_ASK)
+        cursor.execute(_INSERT_LIVE)
+
+
+def revise_rows(cursor: Cursor, changed: Sequence[Made], new: Sequence[Made], asked: set[int]) -> None:
+    """Rewrite changed rows and keep what they were; write new ones. Tests are asked of new rows whose block is in `asked`."""
+    if changed:
+        _stage(cursor, changed)
+        for statement in (_KEEP, _ASK_AGAIN, _REVISE, _UNTEST):
+            cursor.execute(statement)
+    if new:
+        _stage(cursor, new, asked)
+        cursor.execute(_ASK)
+        cursor.execute(_INSERT_AGAIN)
+
+
+def remove_rows(cursor: Cursor, key: SeriesKey, stamps_us: Iterable[int]) -> None:
+    """Rows that no bars stand for any more; they stay as revisions."""
+    cursor.execute(_GONE, (*key, [from_us(stamp) for stamp in stamps_us]))
+
+
+def stored_rows(cursor: Cursor, key: SeriesKey, first_us: int, last_us: int) -> dict[int, tuple[Any, ...]]:
+    """Rows of `[first_us, last_us]` by their start, as `differs` takes them."""
+    cursor.execute(_STORED, (*key, from_us(first_us), from_us(last_us)))
+    return {to_us(row[0]): row[1:] for row in cursor.fetchall()}
+
+
+def differs(stored: tuple[Any, ...], row: Row, values: Values, log: bool) -> str:
+    """What a stored row has that is not what was computed, in words; empty: nothing, to 1e-12 of what it is made of."""
+    (y, x, carried, has_gap), statistics, (ratios, prices) = stored[:4], stored[4:-2], stored[-2:]
+    told = [
+        f"{name} {have} is {want}"
+        for name, have, want in (
+            ("symbol1_price", y, Decimal(row.y.close_text)), ("symbol2_price", x, Decimal(row.x.close_text)),
+            ("carried", carried, row.carried), ("has_gap", has_gap, row.has_gap),
+            ("leg_prices", prices, [Decimal(leg.close_text) for leg in row.legs] if len(row.legs) > 2 else None),
+        )
+        if have != want
+    ]  # fmt: skip
+    scale = _Scale(row, values.statistics, log)
+    pairs = list(zip(NAMES, statistics, values.statistics, strict=True))
+    pairs += [("hedge_ratio", have, want) for have, want in zip(ratios or (), values.hedge_ratios or (), strict=False)]
+    told += [f"{name} {have} is {want}" for name, have, want in pairs if scale.apart(name, have, want)]
+    return ", ".join(told)
+
+
+class _Scale:
+    """What a value of a row may be off by: a sum in another order is off by some rounding of what is summed."""
+
+    def __init__(self, row: Row, statistics: tuple[float | None, ...], log: bool) -> None:
+        ratio, std, r = (statistics[_PLACE[name]] for name in ("hedge_ratio", "rolling_std", "correlation"))
+        y, x = (max(1.0, abs(math.log(leg.close))) if log else leg.close for leg in (row.y, row.x))
+        b = abs(ratio or 0.0)
+        self.floor = y * FLOOR
+        self.ratio = 1e-12 * b / max(abs(r or 0.0), 1e-6) + 1e-15 * y / x
+        self.level = 2e-13 * (y + b * x)
+        self.intercept = self.level + self.ratio * x
+        self.share = 2e-15 * (y + b * x) / std * 100 if std else 1e-9
+        self.std = std
+
+    def apart(self, name: str, have: float | None, want: float | None) -> bool:
+        if have is None or want is None:
+            if have is want or (name == "half_life" and abs(have or want or 0.0) > _ENDLESS):
+                return False
+            return not (name in ("rolling_std", "z_score", "half_life", "innovation_z") and self._at_the_floor(name, have, want))
+        return abs(have - want) > self._tolerance(name, abs(want))
+
+    def _at_the_floor(self, name: str, have: float | None, want: float | None) -> bool:
+        std = (have or want) if name == "rolling_std" else self.std
+        return std is None or std < 4 * self.floor
+
+    def _tolerance(self, name: str, size: float) -> float:
+        if name == "hedge_ratio":
+            return 1e-12 * size + self.ratio
+        if name in ("intercept", "spread", "rolling_mean", "rolling_std"):
+            return 1e-12 * size + (self.intercept if name == "intercept" else self.level)
+        if name == "half_life":
+            return size * (1 + size) * (1e-12 + self.share)
+        return 1e-12 * max(1.0, size) + (self.share if name != "correlation" else 1e-12)
+
+
+def _stage(cursor: Cursor, made: Sequence[Made], asked: set[int] | None = None) -> None:
+    cursor.execute(_OPEN)
+    cursor.execute("DELETE FROM pair_rows")
+    cursor.copy_expert(_COPY, io.StringIO("".join(_line(one, asked is None or one.block_us in asked) for one in made)))
+
+
+def _line(made: Made, asks: bool) -> str:
+    """COPY text."""
+    key, row, values, block_us = made
+    statistics = "\t".join(["\\N" if value is None else repr(value) for value in values.statistics])
+    prices = "{" + ",".join(leg.close_text for leg in row.legs) + "}" if len(row.legs) > 2 else "\\N"
+    return (
+        f"{key.pair}\t{key.timeframe}\t{key.window}\t{key.method}\t{iso_us(row.start_us)}\t{row.y.close_text}\t{row.x.close_text}"
+        f"\t{statistics}\t{row.carried}\t{row.has_gap}\t{_vector(values.hedge_ratios)}\t{prices}\t{_vector(values.filter_state)}"
+        f"\t{block_us}\t{asks}\n"
+    )
+
+
+def _vector(values: Sequence[float | None] | None) -> str:
+    return "\\N" if values is None else "{" + ",".join("NULL" if value is None else repr(value) for value in values) + "}"
+
+
+def carry_result(cursor: Cursor, key: SeriesKey, block_us: int, length_us: int) -> None:
+    """Fill the result of a test into the rows of its block, which is `length_us` long.
+
+    Also the block before: its last rows may have been committed while its own result was being written. Rows that carry another
+    result (of prices that have changed since) are revised.
+    """
+    span = {"start": from_us(max(0, block_us - length_us)), "end": from_us(block_us + length_us)}
+    params = {**key._asdict(), **span, "block_us": block_us, "length_us": length_us}
+    cursor.execute(_CARRY_KEEP, params)
+    cursor.execute(_CARRY, params)
+
+
+_OF_BLOCK = f"""
+(t.symbol_pair, t.timeframe, t.window_bars, t.method) = (%(pair)s, %(timeframe)s, %(window)s, %(method)s)
+    AND t.block_us IN (%(block_us)s, %(block_us)s - %(length_us)s) AND t.tested_at IS NOT NULL
+    AND (s.symbol_pair, s.timeframe, s.window_bars, s.method) = (t.symbol_pair, t.timeframe, t.window_bars, t.method)
+    AND s.timestamp >= %(start)s AND s.timestamp < %(end)s AND s.hedge_ratio IS NOT NULL
+    AND s.timestamp >= t.timestamp AND s.timestamp < to_timestamp((t.block_us + %(length_us)s) / 1000000)
+    AND (s.coint_at, {", ".join(f"s.{name}" for name in TESTED)}) IS DISTINCT FROM (t.timestamp, {_T_RESULTS})
+"""
+_CARRY_KEEP = f"""
+INSERT INTO spread_revisions SELECT s.*, now() FROM spread_analytics s, pair_tests t WHERE {_OF_BLOCK} AND s.coint_at IS NOT NULL
+"""  # noqa: S608
+_CARRY = f"""
+UPDATE spread_analytics s SET ({", ".join(TESTED)}) = ({_T_RESULTS}), coint_at = t.timestamp, coint_written_at = now(),
+    revision = s.revision + (s.coint_at IS NOT NULL)::integer,
+    written_at = CASE WHEN s.coint_at IS NOT NULL THEN now() ELSE s.written_at END
+FROM pair_tests t WHERE {_OF_BLOCK}
+"""  # noqa: S608
