@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     rotate_after_h: float = Field(
         23.0, gt=0, le=24, description="Hours after which a connection is replaced, with overlap; the venue ends it after 24."
     )
+    rotate_after_h: float = Field(
+        23.0, gt=0, le=24, description="Hours after which a connection is replaced, with overlap; the venue ends it after 24."
+    )
     spool_max_mb: int = Field(1024, ge=1, description="Megabytes the producer may hold on disk while Redis is away.")
     posted_max_mb: int = Field(1024, ge=1, description="Megabytes of posted ticks the web may hold on disk until stored.")
     backfill_max_trades: int = Field(5_000_000, ge=0, description="Largest gap, in trades, that REST fills; 0: none.")

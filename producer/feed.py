@@ -28,7 +28,6 @@ BURST = 64  # messages between two looks at the clock
 LOOK_S = 0.25
 BACKOFF_CAP_S = 30.0
 HEALTHY_S = 4.0  # a connection that lived so long starts the backoff anew: at most 75 in 5 minutes, of 300 that are allowed
-ROTATE_S = 23 * 3600.0
 ROTATE_RETRY_S = 5.0
 DRAIN_S = 0.5
 
@@ -48,7 +47,7 @@ class Feed:
         self._limits = Limits.of(settings)
         self._batcher = Batcher(settings.batch_rows, settings.linger_ms / 1000)
         self._clock, self._quiet = clock, Quiet(flows, settings.stale_after_s)
-        self._rotate_at_s = 0.0
+        self._rotate_after_s, self._rotate_at_s = settings.rotate_after_h * 3600, 0.0
         self._kind = settings.feed_kind
         self.samples = Samples()
         self.messages = self.trades = self.repeats = self.connects = self.silent = 0
@@ -96,7 +95,7 @@ class Feed:
         wire = Wire(self._url)
         self.connects += 1
         self.connected = True
-        self._rotate_at_s = time.monotonic() + ROTATE_S
+        self._rotate_at_s = time.monotonic() + self._rotate_after_s
         self._quiet.connected(time.monotonic(), again=self.connects > 1)
         log.info("connected to %s", self._url)
         return wire
@@ -220,4 +219,4 @@ class Feed:
 
 def feed_reject(flow: Flow, trade: Trade, error: InvalidTrade) -> Reject:
     """The dead letter of a live trade: known by its symbol and id, so that a repeat of it is the same letter."""
-    return Reject.of(("feed", f"{flow.symbol}:{trade.trade_id}", 0), flow.src, error, repr(tuple(trade)))
+    return reject_of((FEED, f"{flow.symbol}:{trade.trade_id}", 0), flow.src, error, repr(tuple(trade)))

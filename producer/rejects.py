@@ -2,13 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection
-from psycopg2.extras import execute_values
 
 from common.database import transaction
 from common.errors import InvalidTrade
+from common.letters import MAX_PAYLOAD, NewLetter, bury
 from common.log import get_logger
 
 KEPT = 10_000
@@ -17,32 +16,16 @@ LOG_FIRST, LOG_EVERY = 3, 1000
 log = get_logger(__name__)
 
 
-class Reject(NamedTuple):
-    """A row of the table `dead_letters`; unique by (stream, entry_id, row_number)."""
-
-    stream: str  # where it would have come from: `feed` or `upload`
-    entry_id: str
-    row_number: int
-    src: str
-    field: str
-    reason: str
-    payload: str
-
-    @classmethod
-    def of(cls, where: tuple[str, str, int], src: str, error: Exception, payload: str) -> "Reject":
-        """From the error that the judge or a parser raised."""
-        field = error.field if isinstance(error, InvalidTrade) else ""
-        return cls(*where, src, field, _storable(str(error)), _storable(payload[:1000]))
+def reject_of(where: tuple[str, str, int], src: str, error: Exception, payload: str) -> NewLetter:
+    """From the error that the judge or a parser raised; `where` is the letter's identity."""
+    field = error.field if isinstance(error, InvalidTrade) else ""
+    return NewLetter(*where, src, field, _storable(str(error)), _storable(payload[:MAX_PAYLOAD]))
 
 
-def store_rejects(connection: Connection, rejects: Iterable[Reject]) -> None:
+def store_rejects(connection: Connection, rejects: Iterable[NewLetter]) -> None:
     """Into the dead letters, each once."""
-    sql = (
-        "INSERT INTO dead_letters (stream, entry_id, row_number, src, field, reason, payload) VALUES %s"
-        " ON CONFLICT (stream, entry_id, row_number) DO NOTHING"
-    )
     with transaction(connection), connection.cursor() as cursor:
-        execute_values(cursor, sql, list(rejects), page_size=500)
+        bury(cursor, rejects)
 
 
 class Samples:
@@ -50,9 +33,9 @@ class Samples:
 
     def __init__(self) -> None:
         self.counted = 0
-        self.waiting: deque[Reject] = deque(maxlen=KEPT)
+        self.waiting: deque[NewLetter] = deque(maxlen=KEPT)
 
-    def note(self, error: Exception, reject: Reject | None = None) -> None:
+    def note(self, error: Exception, reject: NewLetter | None = None) -> None:
         """One more."""
         self.counted += 1
         if self.counted <= LOG_FIRST or self.counted % LOG_EVERY == 0:
@@ -60,11 +43,11 @@ class Samples:
         if reject:
             self.waiting.append(reject)
 
-    def take(self) -> list[Reject]:
+    def take(self) -> list[NewLetter]:
         """What waits to be stored."""
         return [self.waiting.popleft() for _ in range(len(self.waiting))]
 
-    def put_back(self, rejects: list[Reject]) -> None:
+    def put_back(self, rejects: list[NewLetter]) -> None:
         """They could not be stored now."""
         self.waiting.extendleft(reversed(rejects))
 

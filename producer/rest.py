@@ -12,7 +12,8 @@ from producer.venues import binance
 
 WEIGHT_LIMIT = 6000
 WEIGHT_SHARE = 0.8  # the rest is left to others behind the same address
-LONGEST_WAIT_S = 60.0  # until the minute ends; a longer one is the caller's decision
+LONGEST_WAIT_S = 60.0  # until the minute ends: our own pace
+BARRED_S = 2.0  # a longer wait that the venue asks for is the caller's decision: live trades may wait behind it
 _WAIT_STATUSES = (418, 429)
 
 
@@ -29,10 +30,14 @@ class WeightBudget:
 
     def wait_s(self, weight: int, now_s: float, part: float = 1.0) -> float:
         """Seconds to wait before a request of that weight, if only a part of the limit may be used."""
-        wait_s = max(0.0, self._closed_until_s - now_s)
+        wait_s = self.barred_s(now_s)
         if int(now_s // 60) == self._minute and self._used + weight > self._limit * part:
             wait_s = max(wait_s, (self._minute + 1) * 60 - now_s)
         return wait_s
+
+    def barred_s(self, now_s: float) -> float:
+        """Seconds for which the venue has asked us to send nothing."""
+        return max(0.0, self._closed_until_s - now_s)
 
     def note_used(self, used: int, now_s: float) -> None:
         """What the venue says was used in this minute."""
@@ -59,8 +64,9 @@ class RestClient:
             FeedUnavailable: not now; FeedRejected: asking again will not help.
         """
         with self._lock:
-            wait_s = self._budget.wait_s(weight, time.time(), part)
-        if wait_s > longest_wait_s:
+            now_s = time.time()
+            wait_s, barred_s = self._budget.wait_s(weight, now_s, part), self._budget.barred_s(now_s)
+        if wait_s > longest_wait_s or barred_s > BARRED_S:
             raise FeedUnavailable(f"no REST request is allowed for {wait_s:.0f} s")
         if self._stop.wait(wait_s):
             raise FeedUnavailable("asked to stop")

@@ -15,7 +15,6 @@ from psycopg2.extensions import connection as Connection
 
 from common.database import connect_database, wait_for_schema
 from common.errors import ConfigError
-from common.health import Heartbeat
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
@@ -27,6 +26,7 @@ from producer.feed import Feed
 from producer.flow import Flow
 from producer.missing import Known
 from producer.past import PastTrades
+from producer.presence import Presence
 from producer.publisher import Publisher
 from producer.rejects import Reject, store_rejects
 from producer.rest import RestClient
@@ -100,7 +100,7 @@ class Producer:
         shares = [flows[first :: settings.connections] for first in range(min(settings.connections, len(flows)))]
         self._feeds = [Feed(settings, share, self._publisher, self._catch_up.request, self._clock, stop) for share in shares]
         self._beats = connect_redis(settings, socket_timeout=2)
-        self._heartbeat = Heartbeat(self._beats, "producer")
+        self._presence = Presence(self._beats, settings.data_dir)
         with contextlib.suppress(redis.RedisError, OSError):
             self._clock.measure(client)
         self._failure: BaseException | None = None
@@ -162,9 +162,9 @@ class Producer:
         }
 
     def _tell(self) -> None:
-        if self._heartbeat.due():
+        if self._presence.due():
             with contextlib.suppress(redis.RedisError, OSError):  # the publisher says so
-                self._heartbeat.tell(self.facts())
+                self._presence.tell(self.facts())
                 self._clock.measure(self._beats)
 
     def _store_rejects(self) -> None:

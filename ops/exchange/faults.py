@@ -31,7 +31,9 @@ class Faults:
     refuse: bool = False
     """WebSocket handshakes are answered with 503."""
     rest_status: int = 0
-    """Status of every REST answer under /api/ (429, 418, 503); 0: the true one."""
+    """Status of every REST answer under /api/ (400, 418, 429, 503); 0: the true one."""
+    retry_after_s: int = 1
+    """What such an answer says in `Retry-After`."""
     life_s: float = 86400.0
     """Seconds a connection lives."""
     ping_every_s: float = 20.0

@@ -108,6 +108,7 @@ class RestApi:
     def __init__(self, tape: Tape, hub: Hub) -> None:
         self._tape, self._hub = tape, hub
         self._limits: dict[str, WeightLimit] = {}
+        self.refused = 0
         self._weights = {
             "/api/v3/ping": 1, "/api/v3/time": 1, "/api/v3/exchangeInfo": 20, "/api/v3/trades": 25, _HISTORY: 25,
             "/api/v3/aggTrades": 4,
@@ -132,7 +133,8 @@ class RestApi:
         limit = self._limits.setdefault(request.remote or "", WeightLimit())
         status, wait_s = limit.charge(self._weights.get(request.path, 1), time.time())
         if self._hub.faults.rest_status:
-            status, wait_s = self._hub.faults.rest_status, 1
+            status, wait_s = self._hub.faults.rest_status, self._hub.faults.retry_after_s
+        self.refused += status != 200
         response = await handler(request) if status == 200 else _too_many(status, wait_s)
         response.headers["X-MBX-USED-WEIGHT"] = response.headers["X-MBX-USED-WEIGHT-1M"] = str(limit.used)
         return response

@@ -177,6 +177,7 @@ class Exchange:
         return _json({
             "symbols": self._tape.state(), "rate": self._settings.sim_rate, "play": self._settings.sim_play or None,
             "clients": clients, "faults": vars(self._hub.faults), "published": self._hub.published,
+            "rest_refused": self._rest.refused,
             "cpu_s": time.process_time(),
         })  # fmt: skip
 

@@ -48,7 +48,7 @@ def streamed_ids(client: redis.Redis) -> dict[str, list[int]]:
 
 def wait_past(client: redis.Redis, exchange: RunningExchange) -> None:
     """Until the stream holds what the exchange traded up to now."""
-    newest = {s: exchange.get(f"/api/v3/trades?symbol={s}&limit=1")[-1]["id"] for s in SYMBOLS}
+    newest = {s: found["trade_id"] for s, found in exchange.get("/sim/state")["symbols"].items()}
     until(
         lambda: all(max(ids[s], default=0) >= newest[s] for ids in [streamed_ids(client)] for s in SYMBOLS), "the newest trades"
     )
@@ -217,3 +217,73 @@ def test_a_second_producer_waits_for_the_spool(settings, redis_client, exchange)
             wait_past(redis_client, exchange)
             assert second.stop() == 0
     assert_none_is_missing(redis_client)
+
+
+def test_a_connection_is_replaced_in_time_with_overlap_and_nothing_has_to_be_fetched(settings, redis_client, exchange):
+    with producing(feed_settings(settings, exchange, rotate_after_h=1.0 / 3600)) as producer:
+        wait_past(redis_client, exchange)
+        exchange.post("/sim/faults", {"rest_status": 503})
+        until(lambda: fact(redis_client, "reconnects") >= 4, "four moves")
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+        assert "connecting again" not in producer.log() and "REST" not in producer.log()
+    assert_none_is_missing(redis_client)
+
+
+@pytest.mark.parametrize("status", [418, 429])
+def test_a_venue_that_says_when_to_come_back_is_not_asked_before(settings, redis_client, exchange, status):
+    """Two symbols catch up: both heed the one answer."""
+    with producing(feed_settings(settings, exchange)) as producer:
+        wait_past(redis_client, exchange)
+        before = exchange.get("/sim/state")["rest_refused"]
+        exchange.post("/sim/faults", {"rest_status": status, "retry_after_s": 4})
+        exchange.post("/sim/drop")
+        until(lambda: exchange.get("/sim/state")["rest_refused"] > before, "a refusal")
+        began_s = time.monotonic()
+        until(lambda: time.monotonic() - began_s > 3.5 or exchange.get("/sim/state")["rest_refused"] > before + 1, "its wait")
+        assert exchange.get("/sim/state")["rest_refused"] == before + 1
+        exchange.post("/sim/faults", {"rest_status": 0})
+        wait_past(redis_client, exchange)
+        assert producer.stop() == 0
+    assert_none_is_missing(redis_client)
+
+
+def test_two_producers_are_told_apart_and_the_first_name_is_free_again_after_a_death(settings, redis_client, exchange, tmp_path):
+    def told() -> dict[str, str]:
+        keys = sorted(key.decode() for key in redis_client.scan_iter("health:producer*"))
+        return {key: redis_client.hget(key, "who").decode().rpartition("/")[2] for key in keys}
+
+    with producing(feed_settings(settings, exchange, data_dir=tmp_path / "one")) as one:
+        until(lambda: told() == {"health:producer": "one"}, "its word")
+        with producing(feed_settings(settings, exchange, data_dir=tmp_path / "two")) as two:
+            until(lambda: told() == {"health:producer": "one", "health:producer_2": "two"}, "both")
+            one.stop(signal.SIGKILL)
+            redis_client.delete("health:producer")  # as 30 s later
+            one.start()
+            until(lambda: told() == {"health:producer": "one", "health:producer_2": "two"}, "both again")
+            assert (one.stop(), two.stop()) == (0, 0)
+
+
+def test_what_rest_refuses_is_a_recorded_gap_and_fetched_after_the_next_start(settings, redis_client, database, exchange):
+    def open_gaps() -> list[tuple[int, int, str]]:
+        with database, database.cursor() as cursor:
+            cursor.execute("SELECT first_id, last_id, note FROM gaps WHERE state = 'open' AND symbol = 'BTCUSDT'")
+            return cursor.fetchall()
+
+    def missing() -> set[int]:
+        ids = streamed_ids(redis_client)["BTCUSDT"]
+        return set(range(min(ids), max(ids) + 1)) - set(ids)
+
+    with producing(feed_settings(settings, exchange)) as producer:
+        wait_past(redis_client, exchange)
+        exchange.post("/sim/faults", {"rest_status": 451, "silent": True})
+        time.sleep(0.3)  # so long are trades missed
+        exchange.post("/sim/faults", {"silent": False})
+        gaps = until(open_gaps, "a recorded gap")
+        assert all("REST refuses" in note for _, _, note in gaps)
+        assert {trade_id for first, last, _ in gaps for trade_id in range(first, last + 1)} == missing() != set()
+        assert producer.stop() == 0
+        exchange.post("/sim/faults", {"rest_status": 0})
+        producer.start()
+        until(lambda: not missing(), "what was missing")
+        assert producer.stop() == 0
