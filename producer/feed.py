@@ -219,4 +219,4 @@ class Feed:
 
 def feed_reject(flow: Flow, trade: Trade, error: InvalidTrade) -> Reject:
     """The dead letter of a live trade: known by its symbol and id, so that a repeat of it is the same letter."""
-    return reject_of((FEED, f"{flow.symbol}:{trade.trade_id}", 0), flow.src, error, repr(tuple(trade)))
+    return Reject.of(("feed", f"{flow.symbol}:{trade.trade_id}", 0), flow.src, error, repr(tuple(trade)))

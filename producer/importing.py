@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from common.codec import encode_row
 from common.errors import MalformedMessage
 from common.judge import Limits
-from common.letters import UPLOAD, NewLetter
+from common.letters import UPLOAD
 from common.settings import Settings
 from common.sources import CONTENT, register_source, source_of
 from common.streams import shard_of, stream_names
@@ -20,7 +20,7 @@ from producer.batcher import Batch, Batcher
 from producer.containers import Block, BrokenFile, Container
 from producer.pacing import LEAST_WAITING, MOST_WAITING, waiting_entries
 from producer.patient import Patient, Stopped
-from producer.rejects import reject_of, store_rejects
+from producer.rejects import Reject, store_rejects
 from producer.uploaded import Witness
 from producer.venues.archive import UNNAMED, Reader, Rows, parse_file_name
 from producer.venues.binance import source_name
@@ -73,7 +73,7 @@ class FileImport:
         self._limits, self._streams = Limits.of(settings), stream_names(settings)
         self._batcher = Batcher(settings.batch_rows, 0.0)
         self._ready: list[Batch] = []
-        self._rejects: list[NewLetter] = []
+        self._rejects: list[Reject] = []
         self._targets: dict[tuple[str, str], tuple[str, str]] = {}
         self.fraction, self._told_s = 0.0, time.monotonic()
         self.counts = Counts()
@@ -132,7 +132,7 @@ class FileImport:
                     self._ready.append(full)
         for number, text, error in rows.rejects:
             self.counts.rejected += 1
-            self._rejects.append(reject_of((UPLOAD, self._letters, number), UPLOAD, error, text))
+            self._rejects.append(Reject.of((UPLOAD, self._letters, number), UPLOAD, error, text))
         if len(self._ready) >= SEND_BATCHES:
             self._send()
         if len(self._rejects) >= REJECTS_AT_ONCE:

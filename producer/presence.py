@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -41,7 +42,8 @@ class Presence:
         """Two that see the same name free at the same moment both take it: at the next word one of them moves on."""
         names = ["producer", *(f"producer_{number}" for number in range(2, MOST_NAMES + 1))]
         for name in [self._name, *names]:
-            if (self._client.hget(f"health:{name}", "who") or b"").decode() in ("", self.who):
+            told: Any = self._client.hget(f"health:{name}", "who")
+            if told is None or told.decode() == self.who:
                 return name
         return names[-1]
 

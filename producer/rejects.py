@@ -16,13 +16,19 @@ LOG_FIRST, LOG_EVERY = 3, 1000
 log = get_logger(__name__)
 
 
-def reject_of(where: tuple[str, str, int], src: str, error: Exception, payload: str) -> NewLetter:
-    """From the error that the judge or a parser raised; `where` is the letter's identity."""
-    field = error.field if isinstance(error, InvalidTrade) else ""
-    return NewLetter(*where, src, field, _storable(str(error)), _storable(payload[:MAX_PAYLOAD]))
+class Reject(NewLetter):
+    """A letter of what never became an entry: `stream` is FEED or UPLOAD."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, where: tuple[str, str, int], src: str, error: Exception, payload: str) -> "Reject":
+        """From the error that the judge or a parser raised; `where` is the letter's identity."""
+        field = error.field if isinstance(error, InvalidTrade) else ""
+        return cls(*where, src, field, _storable(str(error)), _storable(payload[:MAX_PAYLOAD]))
 
 
-def store_rejects(connection: Connection, rejects: Iterable[NewLetter]) -> None:
+def store_rejects(connection: Connection, rejects: Iterable[Reject]) -> None:
     """Into the dead letters, each once."""
     with transaction(connection), connection.cursor() as cursor:
         bury(cursor, rejects)
@@ -33,9 +39,9 @@ class Samples:
 
     def __init__(self) -> None:
         self.counted = 0
-        self.waiting: deque[NewLetter] = deque(maxlen=KEPT)
+        self.waiting: deque[Reject] = deque(maxlen=KEPT)
 
-    def note(self, error: Exception, reject: NewLetter | None = None) -> None:
+    def note(self, error: Exception, reject: Reject | None = None) -> None:
         """One more."""
         self.counted += 1
         if self.counted <= LOG_FIRST or self.counted % LOG_EVERY == 0:
@@ -43,11 +49,11 @@ class Samples:
         if reject:
             self.waiting.append(reject)
 
-    def take(self) -> list[NewLetter]:
+    def take(self) -> list[Reject]:
         """What waits to be stored."""
         return [self.waiting.popleft() for _ in range(len(self.waiting))]
 
-    def put_back(self, rejects: list[NewLetter]) -> None:
+    def put_back(self, rejects: list[Reject]) -> None:
         """They could not be stored now."""
         self.waiting.extendleft(reversed(rejects))
 
