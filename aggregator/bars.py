@@ -27,6 +27,7 @@ class Bars:
     volume: Array  # at the size scale
     taker_buy: Array  # at the size scale
     quote: Array  # at price scale + size scale
+    taker_quote: Array  # likewise
     count: Array
     first_us: Array
     first_seq: Array
@@ -52,6 +53,7 @@ _POWERS = np.array([10**power for power in range(19)], dtype=np.int64)
 #: Columns that are rescaled when a symbol turns out to have finer prices or sizes.
 PRICES = ("open", "high", "low", "close")
 SIZES = ("volume", "taker_buy")
+PRODUCTS = ("quote", "taker_quote")
 
 
 def no_bars() -> Bars:
@@ -73,6 +75,7 @@ def bars_of_trades(
         symbol=symbol[first], start_us=bucket[first],
         open=price[first], high=np.maximum.reduceat(price, first), low=np.minimum.reduceat(price, first), close=price[last],
         volume=np.add.reduceat(size, first), taker_buy=np.add.reduceat(size * buy, first), quote=np.add.reduceat(quote, first),
+        taker_quote=np.add.reduceat(quote * buy, first),
         count=last - first + 1,
         first_us=event_us[first], first_seq=seq[first], first_id=trade_id[first],
         last_us=event_us[last], last_seq=seq[last], last_id=trade_id[last],
@@ -97,7 +100,8 @@ def collapse(*tables: Bars, length_us: int) -> Bars:
         symbol=rows.symbol[first], start_us=rows.start_us[first],
         open=rows.open[first], high=np.maximum.reduceat(rows.high, first), low=np.minimum.reduceat(rows.low, first),
         close=rows.close[last],
-        volume=volume, taker_buy=_safe_sum(rows.taker_buy, first), quote=quote, count=np.add.reduceat(rows.count, first),
+        volume=volume, taker_buy=_safe_sum(rows.taker_buy, first), quote=quote,
+        taker_quote=_safe_sum(rows.taker_quote, first), count=np.add.reduceat(rows.count, first),
         first_us=rows.first_us[first], first_seq=rows.first_seq[first], first_id=rows.first_id[first],
         last_us=rows.last_us[last], last_seq=rows.last_seq[last], last_id=rows.last_id[last],
     )  # fmt: skip

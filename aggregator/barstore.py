@@ -20,7 +20,8 @@ from common.partitions import ensure_month_leaves
 from common.trades import from_us
 
 _VALUES = (
-    "open", "high", "low", "close", "volume", "tick_count", "quote_volume", "taker_buy_volume", "first_trade_id", "last_trade_id",
+    "open", "high", "low", "close", "volume", "tick_count", "quote_volume", "taker_buy_volume",
+    "taker_buy_quote_volume", "first_trade_id", "last_trade_id",
 )  # fmt: skip
 STAGED = ("symbol", "timeframe", "timestamp", *_VALUES, "status")
 _KEY = "symbol, timeframe, timestamp"
@@ -99,12 +100,12 @@ def _lines(timeframe: str, closed: Closed, symbols: Symbols) -> Iterable[str]:
     """COPY text; a whole number at a scale is written as `123e-2`, which numeric reads exactly."""
     columns = [column.tolist() for column in closed.bars.columns()]
     rows = zip(*columns, closed.status, strict=True)
-    for code, start, o, h, low, c, volume, taker, quote, count, _, _, first_id, _, _, last_id, status in rows:
+    for code, start, o, h, low, c, volume, taker, quote, taker_quote, count, _, _, first_id, _, _, last_id, status in rows:
         p, s = f"e-{symbols.price_scale[code]}", f"e-{symbols.size_scale[code]}"
         q = f"e-{symbols.price_scale[code] + symbols.size_scale[code]}"
         yield (
             f"{symbols.names[code]}\t{timeframe}\t{iso_us(start)}\t{o}{p}\t{h}{p}\t{low}{p}\t{c}{p}\t{volume}{s}\t{count}"
-            f"\t{quote}{q}\t{taker}{s}\t{first_id}\t{last_id}\t{status}\n"
+            f"\t{quote}{q}\t{taker}{s}\t{taker_quote}{q}\t{first_id}\t{last_id}\t{status}\n"
         )
 
 

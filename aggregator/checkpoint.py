@@ -22,7 +22,7 @@ from common.streams import START, EntryId
 log = get_logger(__name__)
 
 #: Raise it with every change of what `to_json` gives.
-FORMAT = 2
+FORMAT = 3
 _TAKE = """
 INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
 VALUES (%s, 1, 0, 0, '', '{}', '', '')
@@ -84,15 +84,17 @@ def to_json(core: Core) -> dict[str, Any]:
     return {"format": FORMAT, "symbols": core.symbols.to_json(), "open": tables, **doubts}
 
 
-def restore(core: Core, state: dict[str, Any]) -> None:
-    """Give a new core the state of an old one; a timeframe that was not built before starts empty and unproved."""
+def restore(core: Core, state: dict[str, Any]) -> list[str]:
+    """Give a new core the state of an old one; answers the timeframes that were not built before: empty, and unproved."""
     core.symbols = Symbols.from_json(state["symbols"])
     core.doubting, core.has_doubted = state["doubting"], state["has_doubted"]
     for timeframe in core.open:
         if timeframe in state["open"]:
             core.open[timeframe] = Bars(*[_array(column) for column in state["open"][timeframe]])
-    if set(core.open) - set(state["open"]):
+    added = [timeframe for timeframe in core.open if timeframe not in state["open"]]
+    if added:
         core.trust()
+    return added
 
 
 def _column(values: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -107,4 +109,4 @@ def _array(column: dict[str, Any]) -> np.ndarray[Any, Any]:
     return np.array(column["values"], dtype=np.int64)
 
 
-assert len(COLUMN_NAMES) == 16, "the checkpoint's tables are lists of columns by position"
+assert len(COLUMN_NAMES) == 17, "the checkpoint's tables are lists of columns by position"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aggregator.bars import PRICES, SIZES, Bars, bars_of_trades, collapse, concatenate, no_bars, times_powers
+from aggregator.bars import PRICES, PRODUCTS, SIZES, Bars, bars_of_trades, collapse, concatenate, no_bars, times_powers
 from aggregator.intervals import Hole
 from aggregator.repeats import new_trades
 from aggregator.symbols import Symbols
@@ -145,7 +145,7 @@ class Core:
         """Prices and sizes at their symbol's scale; a finer one rescales the symbol's open bars."""
         symbols = self.symbols
         for scales, given, names in (
-            ("price_scale", columns.price_scale, (*PRICES, "quote")), ("size_scale", columns.size_scale, (*SIZES, "quote")),
+            ("price_scale", columns.price_scale, (*PRICES, *PRODUCTS)), ("size_scale", columns.size_scale, (*SIZES, *PRODUCTS)),
         ):  # fmt: skip
             have = getattr(symbols, scales)
             if (given > have[symbol]).any():

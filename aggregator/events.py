@@ -38,12 +38,13 @@ def open_events(core: Core, codes: set[int]) -> list[Event]:
 def _bodies(timeframe: str, bars: Bars, symbols: Symbols) -> list[tuple[int, dict[str, Any]]]:
     columns = [column.tolist() for column in bars.columns()]
     made = []
-    for code, start_us, o, h, low, c, volume, taker, quote, count, *_ in zip(*columns, strict=True):
+    for code, start_us, o, h, low, c, volume, taker, quote, taker_quote, count, *_ in zip(*columns, strict=True):
         p, s = 10 ** int(symbols.price_scale[code]), 10 ** int(symbols.size_scale[code])
         body = {
             "symbol": symbols.names[code], "timeframe": timeframe, "timestamp": iso_us(start_us),
             "open": o / p, "high": h / p, "low": low / p, "close": c / p, "volume": volume / s, "tick_count": count,
-            "quote_volume": quote / (p * s), "taker_buy_volume": taker / s, "vwap": quote / (p * volume),
+            "quote_volume": quote / (p * s), "taker_buy_volume": taker / s, "taker_buy_quote_volume": taker_quote / (p * s),
+            "vwap": quote / (p * volume),
         }  # fmt: skip
         made.append((start_us, body))
     return made

@@ -23,7 +23,7 @@ from common.trades import US_PER_DAY, from_us
 #: Ticks of one symbol aggregated in one transaction at most, about: longer ranges are cut at UTC days.
 _AGGREGATE = f"""
 INSERT INTO closing ({", ".join(barstore.STAGED)})
-SELECT symbol, %(timeframe)s, bar, opens[1], high, low, closes[1], volume, n, quote, buys, first_ids[1], last_ids[1],
+SELECT symbol, %(timeframe)s, bar, opens[1], high, low, closes[1], volume, n, quote, buys, quote_buys, first_ids[1], last_ids[1],
     CASE WHEN EXISTS (SELECT 1 FROM gaps g WHERE g.symbol = %(symbol)s AND g.state <> 'closed'
             AND g.from_us < (extract(epoch FROM bar) * 1000000)::bigint + %(length_us)s
             AND g.to_us >= (extract(epoch FROM bar) * 1000000)::bigint) THEN 'gap'
@@ -37,7 +37,8 @@ FROM (
         array_agg(trade_id ORDER BY timestamp, coalesce(seq, 0), trade_id) AS first_ids,
         array_agg(trade_id ORDER BY timestamp DESC, coalesce(seq, 0) DESC, trade_id DESC) AS last_ids,
         max(price) AS high, min(price) AS low, sum(size) AS volume, count(*) AS n, sum(price * size) AS quote,
-        coalesce(sum(size) FILTER (WHERE side = 'b'), 0) AS buys
+        coalesce(sum(size) FILTER (WHERE side = 'b'), 0) AS buys,
+        coalesce(sum(price * size) FILTER (WHERE side = 'b'), 0) AS quote_buys
     FROM raw_ticks WHERE symbol = %(symbol)s AND timestamp >= %(start)s AND timestamp < %(end)s
     GROUP BY symbol, bar) AS bars
 """  # noqa: S608
@@ -48,10 +49,10 @@ WITH gone AS (
         AND b.timestamp >= %(start)s AND b.timestamp < %(end)s
         AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.timeframe = b.timeframe AND c.timestamp = b.timestamp)
     RETURNING symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume,
-        first_trade_id, last_trade_id, status, revision, written_at),
+        taker_buy_quote_volume, first_trade_id, last_trade_id, status, revision, written_at),
 followed AS (INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) SELECT symbol, timeframe, timestamp, false FROM gone)
 INSERT INTO bar_revisions (symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap,
-    taker_buy_volume, first_trade_id, last_trade_id, status, revision, written_at)
+    taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, status, revision, written_at)
 SELECT * FROM gone ON CONFLICT DO NOTHING
 """
 _FOLLOW = "INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) VALUES %s"

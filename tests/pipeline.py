@@ -31,11 +31,12 @@ expected AS (
     SELECT symbol, timeframe, bar AS timestamp, max(price) FILTER (WHERE n = 1) AS open, max(price) AS high, min(price) AS low,
         max(price) FILTER (WHERE n = of) AS close, sum(size) AS volume, count(*)::integer AS tick_count,
         sum(price * size) AS quote_volume, coalesce(sum(size) FILTER (WHERE side = 'b'), 0) AS taker_buy_volume,
+        coalesce(sum(price * size) FILTER (WHERE side = 'b'), 0) AS taker_buy_quote_volume,
         max(trade_id) FILTER (WHERE n = 1) AS first_trade_id, max(trade_id) FILTER (WHERE n = of) AS last_trade_id
     FROM ticks GROUP BY symbol, timeframe, bar),
 found AS (
     SELECT symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, taker_buy_volume,
-        first_trade_id, last_trade_id FROM processed_bars WHERE timeframe IN ('1s', '1m', '5m'))
+        taker_buy_quote_volume, first_trade_id, last_trade_id FROM processed_bars WHERE timeframe IN ('1s', '1m', '5m'))
 SELECT * FROM (
     SELECT 'wrong or missing', e.* FROM (TABLE expected EXCEPT TABLE found) e
     UNION ALL SELECT 'not in ticks', f.* FROM (TABLE found EXCEPT TABLE expected) f) d

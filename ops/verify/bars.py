@@ -17,7 +17,8 @@ from ops.verify.report import Finding
 #: Column of `processed_bars` -> what the ticks say.
 _VALUES = {
     "open": "f.open", "high": "r.high", "low": "r.low", "close": "l.close", "volume": "r.volume", "tick_count": "r.n",
-    "quote_volume": "r.quote", "taker_buy_volume": "r.buys", "first_trade_id": "f.first_id", "last_trade_id": "l.last_id",
+    "quote_volume": "r.quote", "taker_buy_volume": "r.buys",
+    "taker_buy_quote_volume": "r.quote_buys", "first_trade_id": "f.first_id", "last_trade_id": "l.last_id",
 }  # fmt: skip
 _SAME = " AND ".join(f"b.{name} = e.{name}" for name in _VALUES)
 _TOLD = ", ".join(f"CASE WHEN b.{name} <> e.{name} THEN '{name} ' || b.{name} || ' is ' || e.{name} END" for name in _VALUES)
@@ -37,12 +38,13 @@ WITH base AS MATERIALIZED (
     SELECT date_bin(%(base_us)s * interval '1 microsecond', timestamp, 'epoch') AS bucket, {_first("price")} AS open,
         max(price) AS high, min(price) AS low, {_last("price")} AS close, sum(size) AS volume, count(*) AS n,
         sum(price * size) AS quote, coalesce(sum(size) FILTER (WHERE side = 'b'), 0) AS buys,
+        coalesce(sum(price * size) FILTER (WHERE side = 'b'), 0) AS quote_buys,
         {_first("trade_id")} AS first_id, {_last("trade_id")} AS last_id
     FROM raw_ticks WHERE symbol = %(symbol)s AND timestamp >= %(start)s AND timestamp < %(end)s GROUP BY bucket),
 rolled AS (
     SELECT t.timeframe, t.length_us, date_bin(t.length_us * interval '1 microsecond', bucket, 'epoch') AS timestamp,
         min(bucket) AS first_bucket, max(bucket) AS last_bucket, max(high) AS high, min(low) AS low, sum(volume) AS volume,
-        sum(n) AS n, sum(quote) AS quote, sum(buys) AS buys
+        sum(n) AS n, sum(quote) AS quote, sum(buys) AS buys, sum(quote_buys) AS quote_buys
     FROM base, unnest(%(timeframes)s, %(lengths)s::bigint[]) AS t (timeframe, length_us) GROUP BY 1, 2, 3),
 expected AS (
     SELECT r.timeframe, r.timestamp, {", ".join(f"{value} AS {name}" for name, value in _VALUES.items())}

@@ -33,7 +33,9 @@ def bars_by_hand(trades: list[Trade], timeframe: str) -> dict[tuple[str, int], t
         sizes = [Fraction(trade.size) for trade in group]
         quote = sum(price * size for price, size in zip(prices, sizes, strict=True))
         bought = sum((size for size, trade in zip(sizes, group, strict=True) if trade.side == "b"), Fraction(0))
-        bars[key] = (prices[0], max(prices), min(prices), prices[-1], sum(sizes), bought, quote, len(group), group[0].trade_id)
+        spent = [price * size for price, size, trade in zip(prices, sizes, group, strict=True) if trade.side == "b"]
+        sums = (sum(sizes), bought, quote, sum(spent, Fraction(0)))
+        bars[key] = (prices[0], max(prices), min(prices), prices[-1], *sums, len(group), group[0].trade_id)
     return bars
 
 
@@ -44,9 +46,9 @@ def bars_of(core: Core, timeframe: str, bars) -> dict[tuple[str, int], tuple]:
         price, size = 10 ** int(core.symbols.price_scale[code]), 10 ** int(core.symbols.size_scale[code])
         ohlc = [Fraction(int(column[row]), price) for column in (bars.open, bars.high, bars.low, bars.close)]
         sums = [Fraction(int(column[row]), size) for column in (bars.volume, bars.taker_buy)]
-        quote = Fraction(int(bars.quote[row]), price * size)
+        quotes = [Fraction(int(column[row]), price * size) for column in (bars.quote, bars.taker_quote)]
         key = (core.symbols.names[code], int(bars.start_us[row]))
-        found[key] = (*ohlc, *sums, quote, int(bars.count[row]), int(bars.first_id[row]))
+        found[key] = (*ohlc, *sums, *quotes, int(bars.count[row]), int(bars.first_id[row]))
     return found
 
 
@@ -155,7 +157,7 @@ def test_a_repeated_trade_counts_once_in_an_open_bar():
     run.feed([trade, trade])
     assert run.feed([trade._replace(event_us=START_US + 123)]).repeated == 1
     run.wait(600_000)
-    assert run.closed["5m"]["A", START_US - START_US % 300_000_000][7] == 1
+    assert run.closed["5m"]["A", START_US - START_US % 300_000_000][8] == 1
 
 
 def test_a_hole_in_the_ids_makes_the_bars_around_it_say_gap():

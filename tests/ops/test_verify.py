@@ -117,8 +117,8 @@ def test_all_laws_hold_on_what_the_pipeline_made(broken):
     ("timeframe", "column", "amount"),
     [
         ("1s", "open", "1"), ("1m", "high", "1"), ("5m", "low", "-1"), ("1s", "close", "0.01"), ("1m", "volume", "0.00000001"),
-        ("5m", "tick_count", "1"), ("1s", "quote_volume", "1"), ("1m", "taker_buy_volume", "1"), ("5m", "first_trade_id", "-1"),
-        ("1s", "last_trade_id", "1"), ("1m", "vwap", "vwap * 2e-12"),
+        ("5m", "tick_count", "1"), ("1s", "quote_volume", "1"), ("1m", "taker_buy_volume", "1"),
+        ("1s", "taker_buy_quote_volume", "1"), ("5m", "first_trade_id", "-1"), ("1s", "last_trade_id", "1"), ("1m", "vwap", "vwap * 2e-12"),
     ],
 )  # fmt: skip
 def test_a_changed_bar_is_found(broken, timeframe, column, amount):

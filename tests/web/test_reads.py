@@ -86,6 +86,7 @@ def test_bars_come_newest_first_with_zero_as_zero(client: FlaskClient, database:
     assert bars[0] == {
         "symbol": "BTCUSDT", "timeframe": "1s", "timestamp": "2026-11-23T07:00:04.000000Z", "open": 100, "high": 104, "low": 99.5,
         "close": 104, "volume": 0.1, "tick_count": 1, "quote_volume": 10, "vwap": 100, "taker_buy_volume": 0,
+        "taker_buy_quote_volume": 0,
         "status": "complete", "revision": 0,
     }  # fmt: skip
     assert len(get(client, "/api/ingestion/bars?symbol=BTCUSDT", "bars")) == 5

@@ -8,14 +8,16 @@ from common.timeframes import TIMEFRAMES_S
 from web.queries.pieces import as_list, instant, sort, within
 from web.stores import Stores
 
-_PRICES = "open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume, status, revision"
+_PRICES = (
+    "open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume, taker_buy_quote_volume, status, revision"
+)
 _OF_SYMBOL = "FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
 #: What a bar without a trade looks like where it is drawn: the close before it, and nothing traded.
 _FILLED = ", ".join(
     f"CASE WHEN bar.timestamp = slot THEN bar.{name} ELSE {empty} END AS {name}"
     for name, empty in {
         **dict.fromkeys(("open", "high", "low", "close"), "bar.close"),
-        **dict.fromkeys(("volume", "tick_count", "quote_volume", "taker_buy_volume", "revision"), "0"),
+        **dict.fromkeys(("volume", "tick_count", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume", "revision"), "0"),
         "vwap": "NULL",
         "status": "'filled'",
     }.items()

@@ -79,6 +79,7 @@ class Bar(Schema):
     quote_volume = fields.Float()
     vwap = fields.Float(allow_none=True)
     taker_buy_volume = fields.Float()
+    taker_buy_quote_volume = fields.Float()
     status = fields.String(metadata={"description": "complete, gap, partial; or filled"})
     revision = fields.Integer(metadata={"description": "How often late trades have changed it."})
 
