@@ -133,9 +133,11 @@ class Service:
         run_id = server_identity(self._client)
         self._store.run_id = run_id
         self._tail.position = found.position
-        if found.state is not None:
-            checkpoint.restore(self._core, found.state)
+        added = checkpoint.restore(self._core, found.state) if found.state is not None else []
         self._store.load_pairs()
+        if added:
+            days = self._store.mark_everything(f"first bars of {', '.join(added)}")
+            log.warning("%s were not built before: made now from %d days of stored ticks", ", ".join(added), days)
         if found.state is None:
             self._doubt_unless_whole()
         elif not (self._tail.is_whole() if self._tail.position == START else self._tail.holds_position()):
@@ -148,7 +150,7 @@ class Service:
 
     def _doubt_unless_whole(self) -> None:
         """Without a checkpoint, bars are proved only if the stream still holds its very first entry."""
-        marked = self._store.mark_everything()
+        marked = self._store.mark_everything("stored before the first checkpoint")
         if marked or not self._tail.is_whole():
             self._doubt("there is no checkpoint", from_start=True)
 

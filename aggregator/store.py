@@ -19,15 +19,13 @@ from common.events import Event
 from common.gaps import Gap, missing_pieces
 from common.partitions import leaf_ranges
 from common.settings import Settings
-from common.streams import EntryId, stream_names
+from common.streams import EntryId, stream_names, stream_of
 from common.trades import from_us
 
 _MARK = "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s"
 _HOLE = "INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES %s ON CONFLICT DO NOTHING"
-_MARK_STORED = """
-INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)
-SELECT symbol, (extract(epoch FROM min(timestamp)) * 1000000)::bigint, (extract(epoch FROM max(timestamp)) * 1000000)::bigint,
-    %s, 0, 0, 'stored before the first checkpoint'
+_STORED_DAYS = """
+SELECT symbol, (extract(epoch FROM min(timestamp)) * 1000000)::bigint, (extract(epoch FROM max(timestamp)) * 1000000)::bigint
 FROM raw_ticks GROUP BY symbol, (timestamp AT TIME ZONE 'UTC')::date
 """
 _STORED_AFTER = """
@@ -96,11 +94,14 @@ class BarsStore:
             self._alerts.load(cursor, self._core.arrived_ms())
         self._core.watched = self._alerts.watched
 
-    def mark_everything(self) -> int:
-        """Mark all stored ticks dirty: nobody ever built their bars. Answers how many ranges."""
+    def mark_everything(self, reason: str) -> int:
+        """Mark all stored ticks of this shard's symbols dirty, day by day: some of their bars nobody built. Answers how many."""
         with transaction(self._connection), self._connection.cursor() as cursor:
-            cursor.execute(_MARK_STORED, (self._stream,))
-            return cursor.rowcount
+            cursor.execute(_STORED_DAYS)
+            days = [row for row in cursor.fetchall() if stream_of(row[0], self._settings.shards) == self._stream]
+            if days:
+                execute_values(cursor, _MARK, [(*day, self._stream, 0, 0, reason) for day in days])
+            return len(days)
 
     def writers_were_ahead(self) -> bool:
         """True if a writer has stored entries after our position: only then can the stream have lost what bars still need.

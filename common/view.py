@@ -9,7 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from common.errors import StoreUnavailable
 from common.settings import Settings
-from common.streams import START, EntryId, stream_names, writers_position
+from common.streams import START, EntryId, read_range, stream_names, writers_position
 
 _POLL_S = 0.05
 
@@ -34,10 +34,9 @@ class View(NamedTuple):
         return View({**entries, **positions}, self.watermarks)
 
     def is_stored(self, client: redis.Redis) -> bool:
-        """True once the writers have committed every entry up to these positions."""
-        return all(
-            at == START or (writers_position(client, stream) or START) >= at for stream, at in self.positions.items()
-        )
+        """True once the writers have committed every entry up to these positions that there is: a Redis that was emptied or
+        replaced has none of them, and nothing to wait for."""
+        return all(at == START or _is_passed(client, stream, at) for stream, at in self.positions.items())
 
     def wait_stored(self, client: redis.Redis, deadline_s: float) -> None:
         """Return once `is_stored`.
@@ -63,3 +62,9 @@ def committed_view(cursor: Cursor, settings: Settings) -> View:
             positions[streams[shard]] = EntryId(ms, int(seq))
             watermarks |= of_shard
     return View(positions, watermarks)
+
+
+def _is_passed(client: redis.Redis, stream: str, at: EntryId) -> bool:
+    """The position is read first: what is stored since then can only make the rest smaller."""
+    stored = writers_position(client, stream) or START
+    return stored >= at or not read_range(client, stream, stored, at, 1)
