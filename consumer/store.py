@@ -14,11 +14,11 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import execute_values
 
 from common.codec import COLUMNS
 from common.columns import Batch, DeadRow
 from common.database import blames_a_row, transaction
+from common.letters import NewLetter, bury
 from common.partitions import ensure_tick_leaves, summarize_tick_leaf
 from common.streams import Entry
 from common.trades import US_PER_DAY, from_us
@@ -43,8 +43,6 @@ FROM staged s JOIN raw_ticks t ON t.symbol = s.symbol AND t.trade_id = s.trade_i
 WHERE (t.timestamp, t.price, t.size, t.side, t.seq) IS DISTINCT FROM (s.timestamp, s.price, s.size, s.side, s.seq)
 GROUP BY s.symbol, (s.timestamp AT TIME ZONE 'UTC')::date
 """
-_DEAD = """INSERT INTO dead_letters (stream, entry_id, row_number, src, field, reason, payload) VALUES %s
-ON CONFLICT (stream, entry_id, row_number) DO NOTHING"""
 _POSITION = """
 INSERT INTO writer_positions AS w (worker, stream, position_ms, position_seq, stored, repeated, dead)
 VALUES (%s, %s, %s, %s, %s, %s, %s)
@@ -182,8 +180,7 @@ def _days_of(batch: Batch) -> tuple[int, int]:
 
 def _bury(cursor: Cursor, stream: str, entries: Sequence[Entry], dead: Sequence[DeadRow]) -> None:
     letters = [
-        (stream, str(entries[row.entry].id), row.row_number, entries[row.entry].src, row.field, row.reason, row.payload)
+        NewLetter(stream, str(entries[row.entry].id), row.row_number, entries[row.entry].src, row.field, row.reason, row.payload)
         for row in dead
     ]
-    if letters:
-        execute_values(cursor, _DEAD, letters)
+    bury(cursor, letters)

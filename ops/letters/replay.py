@@ -16,14 +16,14 @@ from common.codec import decode_row, encode_row
 from common.database import transaction
 from common.errors import GemsError, InvalidTrade
 from common.judge import Limits, judge
+from common.letters import FEED, UPLOAD
 from common.settings import Settings
 from common.sources import register_source
 from common.streams import EntryId, append, shard_of, stream_names
 from common.trades import Trade, utc_day
 from ops.letters.shelf import Letter, chosen, delete, newest_id
-from ops.letters.uploads import UPLOAD, replay_upload
+from ops.letters.uploads import replay_upload
 
-FEED = "feed"
 _MARK = """
 INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, doubts_memory) VALUES %s
 """

@@ -7,22 +7,19 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from common.database import transaction
+from common.letters import MAX_PAYLOAD, UPLOAD
 from common.settings import Settings
 from common.tasks import create_task
 from ops.follow import follow
 from ops.letters.shelf import Letter, delete
 
-#: What the column `stream` says of rows of files.
-UPLOAD = "upload"
-#: The dead letters keep so much of a row.
-_KEPT = 1_000
 _AGAIN = "correct it in the file and import that again (./gems import): what is stored already is not stored twice"
 
 
 def replay_upload(settings: Settings, connection: Connection, entry_id: str, letters: Sequence[Letter]) -> dict[int, str]:
     """Import the rows of one file once more and delete those that are good now; answers why the others stay, by their ids."""
-    if any(len(letter.payload) >= _KEPT for letter in letters):
-        return _all(letters, f"a row of this file is longer than the {_KEPT} characters that are kept; {_AGAIN}")
+    if any(len(letter.payload) >= MAX_PAYLOAD for letter in letters):
+        return _all(letters, f"a row of this file is longer than the {MAX_PAYLOAD} characters that are kept; {_AGAIN}")
     params = _params(connection, entry_id)
     if params is None:
         return _all(letters, f"nobody remembers which file this was; {_AGAIN}")

@@ -4,6 +4,7 @@ import time
 
 from common.codec import iso_us
 from common.settings import pair_legs
+from common.timeframes import timeframe_us
 from common.trades import from_us
 from common.view import View
 from ops.verify.moment import Session
@@ -16,6 +17,13 @@ _POLL_S = 0.2
 _JUST_WRITTEN = """
 SELECT EXISTS (SELECT 1 FROM processed_bars WHERE symbol = ANY(%s) AND timeframe = %s AND timestamp >= %s AND timestamp <= %s
     AND written_at > clock_timestamp() - %s * interval '1 second')
+"""
+#: A rebuilt bar reaches every row from its own on: a window's later rows stand on it.
+_UNSETTLED = """
+SELECT min(us) FROM (
+    SELECT first_us AS us FROM dirty_ranges WHERE symbol = ANY(%(legs)s)
+    UNION ALL SELECT (extract(epoch FROM timestamp) * 1000000)::bigint FROM rebuilt_bars
+    WHERE symbol = ANY(%(legs)s) AND timeframe = %(timeframe)s) AS waiting
 """
 
 
@@ -45,6 +53,10 @@ class RowChecks:
             time.sleep(_POLL_S)
             count, bad = self._look(series, legs, day, closed_us)
         self.rows.checked += count
+        unsettled_us = self._unsettled_since(series, legs) if bad else None
+        if unsettled_us is not None:
+            self.rows.pending += sum(row.start_us >= unsettled_us for row in bad)
+            bad = [row for row in bad if row.start_us < unsettled_us]
         name = f"{series.pair} {series.timeframe} window {series.window}"
         self.rows.add(Finding(f"{name} {iso_us(row.start_us)}: {row.told}", None, row.start_us, row.start_us) for row in bad)
         if bad:
@@ -58,6 +70,13 @@ class RowChecks:
             cursor.execute(_JUST_WRITTEN, (list(legs), series.timeframe, *stamps, FOLLOWED_WITHIN_S))
             row = cursor.fetchone()
         return bool(row and row[0])
+
+    def _unsettled_since(self, series: Series, legs: tuple[str, str]) -> int | None:
+        """From this stamp on rows may still change: bars of a leg are to be rebuilt, or rows have not followed them yet."""
+        with self._session.snapshot() as cursor:
+            cursor.execute(_UNSETTLED, {"legs": list(legs), "timeframe": series.timeframe})
+            row = cursor.fetchone()
+        return int(row[0]) - timeframe_us(series.timeframe) if row and row[0] is not None else None
 
     def _look(self, series: Series, legs: tuple[str, str], day: int, closed_us: int) -> tuple[int, list[BadRow]]:
         settings = self._session.settings
