@@ -24,6 +24,11 @@ SELECT (SELECT coalesce(sum(stored), 0) FROM writer_positions), (SELECT coalesce
        (SELECT coalesce(sum(late), 0) FROM checkpoints), (SELECT count(*) FROM dead_letters),
        (SELECT count(*) FROM gaps WHERE state = 'open'), (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running'))
 """
+_OUTBOX = """
+SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
+       extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting'))::float8
+FROM alert_deliveries WHERE state IN ('waiting', 'dead')
+"""
 _NEWEST = """
 SELECT symbol, extract(epoch FROM now() - (SELECT max(timestamp) FROM raw_ticks AS tick
        WHERE tick.symbol = sources.symbol AND timestamp > now() - interval '2 days'))
@@ -49,6 +54,7 @@ def gather(house: House) -> dict[str, Any]:
         "processes": processes(house, _ask("Redis", [], lambda: _told(settings))),
         **dict.fromkeys(("rate_per_s", *_COUNTED)),
         "last_trade_age_s": {},
+        "outbox": {},
         **stored,
         "streams": list(streams.values()),
         "away": away,
@@ -87,6 +93,7 @@ def _stored(settings: Settings) -> dict[str, Any]:
     with closing(connect_database(settings, "status", autocommit=True)) as connection:
         began_s, before = time.monotonic(), _counters(connection)
         newest = _rows(connection, _NEWEST)
+        waiting, dead, oldest_s = _rows(connection, _OUTBOX)[0]
         positions = _rows(connection, "SELECT shard, position_ms, position_seq FROM checkpoints")
         time.sleep(max(0.0, _RATE_OVER_S - (time.monotonic() - began_s)))
         after, took_s = _counters(connection), time.monotonic() - began_s
@@ -94,6 +101,7 @@ def _stored(settings: Settings) -> dict[str, Any]:
         **dict(zip(_COUNTED, map(int, after), strict=True)),
         "rate_per_s": round(float(after[0] - before[0]) / took_s, 1),
         "last_trade_age_s": {symbol: None if age is None else round(float(age), 3) for symbol, age in newest},
+        "outbox": {"waiting": waiting, "dead": dead, "oldest_waiting_s": None if oldest_s is None else round(oldest_s, 3)},
         "positions": {shard: EntryId(int(ms), int(seq)) for shard, ms, seq in positions},
     }
 

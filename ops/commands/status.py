@@ -15,7 +15,7 @@ _GOOD = {"running": "green", "exited": "dim", "starting": "yellow", "stopping": 
 @takes_house
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 def status(house: House, as_json: bool) -> int:
-    """Processes, rate, lag of each reader, age of the last trades, gaps and dead letters."""
+    """Processes, rate, lag of each reader, age of the last trades, gaps, dead letters, alert deliveries."""
     from ops.facts import gather
 
     if not house.is_running() and not _has_own_servers(house):
@@ -61,6 +61,11 @@ def _show(facts: dict[str, Any]) -> None:
     ages = [f"{symbol} {'-' if age is None else f'{age:.1f} s ago'}" for symbol, age in facts["last_trade_age_s"].items()]
     if ages:
         console.print("last trade  " + "   ".join(ages), soft_wrap=True)
+    outbox = facts["outbox"]
+    if outbox and (outbox["waiting"] or outbox["dead"]):
+        oldest = f", the oldest for {_duration(outbox['oldest_waiting_s'])}" if outbox["waiting"] else ""
+        waiting, dead = _number(outbox["waiting"]), _number(outbox["dead"])
+        console.print(f"alert deliveries   waiting {waiting}{oldest}   dead {dead}", soft_wrap=True)
     for line in facts["away"]:
         console.print(f"[red]{line}[/red]", soft_wrap=True)
 
@@ -69,7 +74,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _duration(seconds: int | None) -> str:
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     minutes, rest = divmod(int(seconds), 60)
