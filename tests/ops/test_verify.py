@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -118,7 +119,8 @@ def test_all_laws_hold_on_what_the_pipeline_made(broken):
     [
         ("1s", "open", "1"), ("1m", "high", "1"), ("5m", "low", "-1"), ("1s", "close", "0.01"), ("1m", "volume", "0.00000001"),
         ("5m", "tick_count", "1"), ("1s", "quote_volume", "1"), ("1m", "taker_buy_volume", "1"),
-        ("1s", "taker_buy_quote_volume", "1"), ("5m", "first_trade_id", "-1"), ("1s", "last_trade_id", "1"), ("1m", "vwap", "vwap * 2e-12"),
+        ("1s", "taker_buy_quote_volume", "1"), ("5m", "first_trade_id", "-1"), ("1s", "last_trade_id", "1"),
+        ("1m", "vwap", "vwap * 2e-12"),
     ],
 )  # fmt: skip
 def test_a_changed_bar_is_found(broken, timeframe, column, amount):
@@ -217,6 +219,25 @@ def test_a_changed_pair_row_is_found_deep_and_mended(broken):
     assert "z_score" in what and "intercept" in what and "rolling_mean" not in what
     code, report = verify(broken.settings, "--deep", "--repair")
     assert (code, found(report)) == (0, {})
+
+
+def test_a_pair_row_whose_bars_wait_for_a_rebuild_is_left_out(broken):
+    middle = broken.scalar("SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' ORDER BY timestamp OFFSET 100 LIMIT 1")
+    run(broken, "UPDATE spread_analytics SET z_score = z_score + 1 WHERE timestamp = %s AND timeframe = '1s'", middle)
+    mark = (
+        "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)"
+        " SELECT 'SYM1', us, us, 'trades', 0, 0, 'test'"
+        " FROM (SELECT (extract(epoch FROM %s::timestamptz) * 1000000)::bigint AS us) AS at"
+    )
+    broken.processes["tasks"].send_signal(signal.SIGSTOP)  # nobody rebuilds meanwhile
+    try:
+        run(broken, mark, middle)
+        code, report = verify(broken.settings, "--deep")
+        assert (code, found(report), check_of(report, ROWS)["pending"]) == (0, {}, 1)
+        run(broken, "DELETE FROM dirty_ranges")
+        assert found(verify(broken.settings, "--deep")[1]) == {ROWS: 1}
+    finally:
+        broken.processes["tasks"].send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize(
