@@ -2,7 +2,7 @@
 
 A leg without a bar carries its last close for at most `stale_us`; the row says which. Rows begin at the first time all legs have
 a bar. A row at t is made once all symbols' watermarks have passed the end of t's bar, so nothing is looked at ahead of its time.
-docs/decisions/0012 has the policy.
+docs/decisions/0013 has the policy.
 """
 
 from collections import deque

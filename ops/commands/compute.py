@@ -6,11 +6,13 @@ from typing import Any
 import click
 
 from ops.commands import takes_house
+from ops.commands.verify import stamp
 from ops.house import House
+from ops.pairs import METHOD_HELP
 
 _SPREAD = """
 SELECT timestamp, symbol1_price, symbol2_price, hedge_ratio, spread, z_score, correlation, adf_pvalue, is_cointegrated
-FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = 'ols'
+FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s
 ORDER BY timestamp DESC LIMIT 10
 """
 _STATS = """
@@ -28,13 +30,28 @@ def compute() -> None:
 @takes_house
 @click.option("--symbol1", required=True, help="The leg that is regressed (y).")
 @click.option("--symbol2", required=True, help="The leg it is regressed on (x).")
+@click.option("--symbol3", "more", multiple=True, help="A further x of a basket; may come again.")
 @click.option("--timeframe", default="1s", show_default=True)
 @click.option("--window", default=60, show_default=True, type=click.IntRange(3, 10_000), help="Bars in the rolling window.")
-def spread(house: House, symbol1: str, symbol2: str, timeframe: str, window: int) -> int:
-    """Hedge ratio, spread, z-score and correlation of a pair."""
-    symbol1, symbol2 = symbol1.upper(), symbol2.upper()
-    params = {"symbol1": symbol1, "symbol2": symbol2, "timeframe": timeframe, "window": window}
-    return _compute(house, "spread", params, _SPREAD, (f"{symbol1}_{symbol2}", timeframe, window))
+@click.option("--method", default="ols", show_default=True, help=METHOD_HELP)
+@click.option("--from", "from_us", callback=stamp, help="First UTC day, 2026-11-23, or a stamp.")
+@click.option("--to", "to_us", callback=stamp, help="End, not included.")
+def spread(
+    house: House, symbol1: str, symbol2: str, more: tuple[str, ...], timeframe: str, window: int, method: str,
+    from_us: int | None, to_us: int | None,
+) -> int:  # fmt: skip
+    """Hedge ratio, spread, z-score and correlation of a pair, or of a basket."""
+    from common.errors import ConfigError
+    from common.pairspec import checked_method
+
+    legs = [symbol.upper() for symbol in (symbol1, symbol2, *more)]
+    try:
+        method = checked_method(method, len(legs))
+    except ValueError as exc:
+        raise ConfigError(f"--method: {exc}") from exc
+    span = {name: value for name, value in (("start_us", from_us), ("end_us", to_us)) if value is not None}
+    params = {"symbols": legs, "timeframe": timeframe, "window": window, "method": method, **span}
+    return _compute(house, "spread", params, _SPREAD, ("_".join(legs), timeframe, window, method))
 
 
 @compute.command()
@@ -73,7 +90,7 @@ def _compute(house: House, kind: str, params: Mapping[str, Any], query: str, key
 
 
 def _symbols(params: Mapping[str, Any]) -> list[str]:
-    return [value for name, value in params.items() if name.startswith("symbol")]
+    return list(params["symbols"]) if "symbols" in params else [params["symbol"]]
 
 
 def show(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

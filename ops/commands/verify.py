@@ -26,7 +26,7 @@ class _Verify(click.Command):
             raise ConfigError(exc.format_message()) from exc
 
 
-def _stamp(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def stamp(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Microseconds of a UTC day or an ISO 8601 stamp."""
     from common.codec import parse_iso_us
     from common.errors import InvalidTrade
@@ -43,8 +43,8 @@ def _stamp(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 
 @click.command(cls=_Verify)
 @takes_house
-@click.option("--from", "from_us", callback=_stamp, help="First UTC day, 2026-11-23 or a stamp in it.")
-@click.option("--to", "to_us", callback=_stamp, help="End, not included; a day that it cuts is checked whole.")
+@click.option("--from", "from_us", callback=stamp, help="First UTC day, 2026-11-23 or a stamp in it.")
+@click.option("--to", "to_us", callback=stamp, help="End, not included; a day that it cuts is checked whole.")
 @click.option("--symbol", help="This symbol only.")
 @click.option("--deep", is_flag=True, help="Pair rows too, again from the bars.")
 @click.option("--repair", "mend", is_flag=True, help="Rebuild what is wrong, record what is missing as gaps, then verify again.")

@@ -116,7 +116,10 @@ def test_spread_is_the_newest_rows_oldest_first(client: FlaskClient, database: C
     )
     found = get(client, "/api/analytics/spread/?symbol1=BTCUSDT&symbol2=ETHUSDT&timeframe=1s&limit=2", "analytics")
     assert [row["timestamp"] for row in found] == ["2026-11-23T07:00:02.000000Z", "2026-11-23T07:00:03.000000Z"]
-    assert found[1] == {
+    more = ("return_correlation", "half_life", "innovation_z", "hurst", "variance_ratio", "spread_adf_statistic",
+            "spread_adf_pvalue", "hedge_ratios", "leg_prices")  # fmt: skip
+    assert found[1].pop("written_at") and found[1] == {
+        **dict.fromkeys(more), "window": 60, "method": "ols",
         "timestamp": "2026-11-23T07:00:03.000000Z", "symbol1_price": 43000.5, "symbol2_price": 2200, "hedge_ratio": 123456.5,
         "intercept": None,
         "spread": 3, "z_score": 0, "rolling_mean": None, "rolling_std": None, "correlation": None, "adf_statistic": None,

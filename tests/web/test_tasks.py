@@ -31,7 +31,8 @@ UPLOAD = "/api/ingestion/upload/"
             "/api/analytics/compute-spread/",
             {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30, "end": "2026-11-23T07:00:00Z"},
             {"symbol_pair": "BTCUSDT_ETHUSDT"},
-            "spread", {"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "timeframe": "1m", "window": 30, "end_us": 1795417200000000},
+            "spread",
+            {"symbols": ["BTCUSDT", "ETHUSDT"], "timeframe": "1m", "window": 30, "method": "ols", "end_us": 1795417200000000},
         ),
         (
             "/api/analytics/compute-stats", {"symbol": "BTCUSDT", "more": 1}, {"symbol": "BTCUSDT"},

@@ -28,15 +28,22 @@ def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
     """`{"bars": [...], "count"}`: the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
     if query.get("fill"):
         return stores.text(as_list("bars", _filled(query)), {**query, "step_s": TIMEFRAMES_S[query["timeframe"]]})
-    newest = (
-        f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_OF_SYMBOL}{within(query)}"
-        " ORDER BY timestamp DESC LIMIT %(limit)s"
-    )
+    newest = f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_versions(query)} ORDER BY timestamp DESC LIMIT %(limit)s"
     rows = (
         f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {_PRICES}"
         f" FROM ({newest}) AS newest ORDER BY {sort(query['order']).replace('timestamp', 'at')}"
     )
     return stores.text(as_list("bars", rows), query)
+
+
+def _versions(query: Mapping[str, Any]) -> str:
+    """SQL of the bars of a symbol, one of each time: as they are, or with `as_of` as they were known then."""
+    if not query.get("as_of"):
+        return f"{_OF_SYMBOL}{within(query)}"
+    columns, known = f"symbol, timeframe, timestamp, {_PRICES}", f"{within(query)} AND written_at <= %(as_of)s"
+    replaced = _OF_SYMBOL.replace("processed_bars", "bar_revisions")
+    both = f"SELECT {columns} {_OF_SYMBOL}{known} UNION ALL SELECT {columns} {replaced}{known} AND replaced_at > %(as_of)s"
+    return f"FROM ({both}) AS versions"
 
 
 def _filled(query: Mapping[str, Any]) -> str:

@@ -11,8 +11,10 @@ from web.routes.docs import blueprint as docs
 from web.routes.health import blueprint as health
 from web.routes.ingest import blueprint as ingest
 from web.routes.market import blueprint as market
+from web.routes.pairs import blueprint as pairs
 from web.routes.receivers import blueprint as receivers
 from web.routes.silences import blueprint as silences
+from web.routes.spread import blueprint as spread
 from web.routes.stream import blueprint as stream
 from web.routes.tasks import blueprint as tasks
 from web.routes.udf import blueprint as udf
@@ -20,7 +22,8 @@ from web.routes.upload import blueprint as upload
 
 #: Part of the API, and so of its document.
 API_BLUEPRINTS = (
-    ingest, upload, market, analytics, alerts, alert_actions, silences, receivers, deliveries, tasks, health, stream,
+    ingest, upload, market, analytics, spread, pairs, alerts, alert_actions, silences, receivers, deliveries, tasks, health,
+    stream,
 )  # fmt: skip
 #: Pages and files, and routes whose shapes are others'.
 PLAIN_BLUEPRINTS = (dashboard, assets, docs, binance, udf)

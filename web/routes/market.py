@@ -4,13 +4,13 @@ from typing import Any
 
 from flask import Response
 from flask.views import MethodView
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from web.api import Blueprint, json_text, stores
 from web.queries.bars import newest_bars
 from web.queries.ticks import newest_ticks
 from web.queries.totals import totals
-from web.schemas import RangeQuery, Symbol, Timeframe, order_field
+from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, order_field
 
 blueprint = Blueprint("market", __name__, url_prefix="/api/ingestion", description="Ticks and bars")
 
@@ -62,6 +62,12 @@ class BarsQuery(RangeQuery):
         validate=validate.OneOf(("prev",), error="must be prev, was '{input}'"),
         metadata={"description": "`prev` draws bars that nobody traded in, at the close before them (status `filled`)."},
     )
+    as_of = Stamp(metadata={"type": "string", "description": "What was known then: bars and revisions written by that moment."})
+
+    @validates_schema
+    def _not_both(self, query: dict[str, Any], **kwargs: Any) -> None:
+        if query.get("fill") and query.get("as_of"):
+            raise ValidationError("can not be drawn with as_of", "fill")
 
 
 class Bar(Schema):

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from flask import Response
 from flask.views import MethodView
-from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import Schema, fields, post_load
 
 from common.tasks import create_task
 from common.trades import to_us
@@ -102,39 +102,6 @@ class ProcessBarsResource(MethodView):
         """Build the bars of a symbol again from its ticks"""
         task_id = make_task("bars", body)
         return {"status": "processing", "task_id": task_id, "symbol": body["symbol"], "timeframe": body["timeframe"]}
-
-
-class SpreadTask(RangedTask):
-    """Which pair to compute again."""
-
-    symbol1 = Symbol(required=True)
-    symbol2 = Symbol(required=True)
-    timeframe = Timeframe(load_default="1s")
-    window = Whole(3, 10_000, load_default=60)
-
-    @validates_schema
-    def _two_symbols(self, body: dict[str, Any], **kwargs: Any) -> None:
-        if body["symbol1"] == body["symbol2"]:
-            raise ValidationError(f"must differ from symbol1, was {body['symbol2']!r}", "symbol2")
-
-
-class SpreadTaskMade(Made):
-    """A task was made."""
-
-    symbol_pair = fields.String()
-
-
-@blueprint.route("/analytics/compute-spread/")
-class ComputeSpreadResource(MethodView):
-    """Computing a pair."""
-
-    @blueprint.arguments(SpreadTask)
-    @blueprint.response(202, SpreadTaskMade)
-    def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Compute the rows of a pair from its bars"""
-        return {
-            "status": "processing", "task_id": make_task("spread", body), "symbol_pair": f"{body['symbol1']}_{body['symbol2']}",
-        }  # fmt: skip
 
 
 class StatsTask(Body):

@@ -91,6 +91,7 @@ function hearBar(kind, body) {
 function hearPair(kind, body) {
   scanner.hear(body);
   if (body.symbol_pair !== view.pair || body.timeframe !== view.timeframe || body.window !== view.window) return;
+  if ((body.method ?? "ols") !== (pairRows.last?.method ?? "ols")) return;
   if (kind === "spread.revised" && body.spread === undefined) { pairAgain(); return; }
   pairRows.put(toPairRow(body));
   pairLoader.refresh();

@@ -33,7 +33,7 @@ export class Scanner {
   }
 
   hear(row) {
-    if (!this.rows.has(row.symbol_pair) || row.timeframe !== this.timeframe || row.window !== CONFIG.window) return;
+    if (!this.rows.has(row.symbol_pair) || row.timeframe !== this.timeframe || row.window !== CONFIG.window || (row.method ?? "ols") !== (this.rows.get(row.symbol_pair)?.method ?? "ols")) return;
     this.rows.set(row.symbol_pair, { ...this.rows.get(row.symbol_pair), ...row });
   }
 
