@@ -17,6 +17,7 @@ from common.settings import Settings
 from common.sources import CONTENT, register_source, source_of
 from common.streams import shard_of, stream_names
 from producer.batcher import Batch, Batcher
+from producer.clock import StreamClock
 from producer.containers import Block, BrokenFile, Container
 from producer.pacing import LEAST_WAITING, MOST_WAITING, waiting_entries
 from producer.patient import Patient, Stopped
@@ -71,7 +72,7 @@ class FileImport:
         self._kind = source_name(kind) if kind else None
         self._symbol, self._letters, self._tell = symbol, letters, tell
         self._limits, self._streams = Limits.of(settings), stream_names(settings)
-        self._batcher = Batcher(settings.batch_rows, 0.0)
+        self._batcher, self._clock = Batcher(settings.batch_rows, 0.0), StreamClock()
         self._ready: list[Batch] = []
         self._rejects: list[Reject] = []
         self._targets: dict[tuple[str, str], tuple[str, str]] = {}
@@ -88,6 +89,7 @@ class FileImport:
             Stopped: the process was asked to.
         """
         self._patient.meanwhile = self._maybe_tell
+        self._patient.of_redis(self._clock.measure)
         try:
             self._read_all()
         except BrokenFile as exc:
@@ -103,7 +105,7 @@ class FileImport:
                 if reader is None or block.member != member:
                     reader, member = self._reader(block), block.member
                 if reader:
-                    self._take(reader.read(block.lines, block.first_number, int(time.time() * 1000)))
+                    self._take(reader.read(block.lines, block.first_number, self._clock.now_ms()))
                 self.fraction = container.position / max(1, container.size)
                 self._maybe_tell()
         if reader is None:

@@ -1,6 +1,7 @@
 """The importer as the process that it is: killed, and without its servers for a while, it brings every row in all the same."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +22,20 @@ from common.streams import GROUP, connect_redis
 from common.tasks import create_task
 from ops.migrate import migrate
 from producer.pacing import MOST_WAITING, waiting_entries
+from tests.exchange.running import running_exchange
+from tests.pipeline import Pipeline, a_pipeline
+from tests.processes.feeding import feed_settings, producing
 from tests.servers import private_servers
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
 ROWS = 3000
+TICKS = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM raw_ticks t"
+BARS = """
+SELECT count(*), sum(hashtextextended(b::text, 0)) FROM (
+    SELECT symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, status, revision FROM processed_bars) b
+"""
 
 
 @contextmanager
@@ -137,3 +146,42 @@ def test_it_goes_on_after_outages_of_both_servers(tmp_path):
                 until(done, "the task")
                 assert process.poll() is None
             assert set(streamed_ids(client)) == set(range(ROWS))
+
+
+def test_a_file_uploaded_three_times_once_while_live_gives_the_tables_of_one(settings, redis_client, database, tmp_path):
+    """The feed plays the very file, so that live trades and imported ones meet in the same bars."""
+    file, live = tmp_path / "BTCUSDT-aggTrades-2024-01-01.csv", tmp_path / "sim"
+    live.mkdir()
+    file.write_text("".join(f"{n},42.{n % 7}5,0.{n % 9 + 1},{n},{n},{1704067200000 + n * 20},True,True\n" for n in range(30_000)))
+    more = {"symbols": ("BTCUSDT",), "feed_kind": "aggTrade", "history": "0"}
+    with (
+        running_exchange(live, sim_play=file, sim_speed="60", symbols="BTCUSDT", pairs="") as exchange,
+        a_pipeline(settings, redis_client, database, "writer_0", "writer_1", "aggregator_0", "tasks") as pipeline,
+        importing(settings),
+        producing(feed_settings(settings, exchange, **more)),
+    ):
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 3_000, 30, "live trades")
+        upload(pipeline, settings, file)
+        assert exchange.get("/sim/state")["symbols"]["BTCUSDT"]["position"] < 30_000  # it was live meanwhile
+        pipeline.wait(lambda: exchange.get("/sim/state")["symbols"]["BTCUSDT"]["ended"], 30, "the end of the play")
+        tables = settled(pipeline)
+        assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_000
+        for _ in range(2):
+            upload(pipeline, settings, file)
+            assert settled(pipeline) == tables
+        assert pipeline.scalar("SELECT sum(repeated) FROM writer_positions") >= 80_000
+
+
+def upload(pipeline: Pipeline, settings: Settings, file: Path) -> None:
+    copy = settings.data_dir / "uploads" / f"{time.time_ns()}-x.csv"
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copy(file, copy)
+    task_id = task_of(pipeline.database, copy)
+    pipeline.wait(lambda: state(settings, task_id)[0] == "done", 60, "the import")
+
+
+def settled(pipeline: Pipeline) -> tuple[Any, ...]:
+    """Ticks and bars, revisions included, as one value each."""
+    pipeline.settle(90)
+    assert pipeline.differences() == []
+    return *pipeline.rows(TICKS), *pipeline.rows(BARS)

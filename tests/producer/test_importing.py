@@ -81,6 +81,18 @@ def test_a_bad_row_is_a_dead_letter_once(settings, database, redis_client, tmp_p
     assert letters[0][3] == "timestamp" and "GEMS_EARLIEST" in letters[0][4] and letters[0][5].startswith("4,-1")
 
 
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_stamps_are_judged_by_the_streams_clock_not_by_this_hosts(settings, redis_client, tmp_path, monkeypatch, wrong_s):
+    right_ms, right, right_ns = redis_client.time()[0] * 1000, time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: right() + wrong_s)
+    monkeypatch.setattr(time, "time_ns", lambda: right_ns() + wrong_s * 10**9)
+    file = tmp_path / "BTCUSDT-aggTrades-2024-01-01.csv"
+    file.write_text("".join(f"{n},1,1,1,1,{right_ms + ahead_s * 1000},True,True\n" for n, ahead_s in enumerate((0, 30, 1800))))
+    counts = import_file(settings, file)
+    assert (counts.accepted, counts.rejected) == (2, 1)
+    assert [trade.trade_id for trade in streamed(redis_client)] == [0, 1]
+
+
 def test_a_source_is_registered_and_the_other_kind_is_refused(settings, database, redis_client, tmp_path):
     import_file(settings, archive(tmp_path, range(1, 3)))
     assert source_of(database, "BTCUSDT") == "binance.aggTrade"
