@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from aggregator import checkpoint
 from aggregator.core import Core, Mark, Outcome
 from aggregator.live import LiveBars
+from aggregator.resharding import redistribute
 from aggregator.store import BarsStore
 from aggregator.tail import Tail
 from common.columns import read_entries
@@ -23,6 +24,7 @@ from common.database import connect_database, transaction, wait_for_schema
 from common.events import publish
 from common.health import Heartbeat
 from common.judge import Limits
+from common.layout import keep_layout
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
@@ -108,7 +110,7 @@ class Service:
     def __init__(self, settings: Settings, stop: Stop, shard: int, connection: Connection) -> None:
         self._settings, self._stop, self._shard = settings, stop, shard
         self._limits = Limits.of(settings)
-        self._client = connect_redis(settings)
+        self._client, self._connection = connect_redis(settings), connection
         self._heartbeat = Heartbeat(self._client, f"aggregator_{shard}")
         self._core = Core(settings.timeframes, settings.lateness_ms)
         self._store = BarsStore(settings, connection, shard, self._core)
@@ -128,6 +130,8 @@ class Service:
         self._commit(Outcome())
 
     def _start(self) -> None:
+        keep_layout(self._settings, self._client, self._connection)
+        redistribute(self._connection, self._settings.shards)
         found = self._store.take_over()
         publish(self._client, found.events)
         run_id = server_identity(self._client)

@@ -58,6 +58,15 @@ class Symbols:
         for column, start in _COLUMNS.items():
             setattr(self, column, np.append(getattr(self, column), start))
 
+    def take_over(self, other: "Symbols", code: int) -> int:
+        """Add all that another has of a symbol; answers its code here."""
+        name = other.names[code]
+        self._register(name)
+        for column in _COLUMNS:
+            getattr(self, column)[-1] = getattr(other, column)[code]
+        self.seen[-1], self.content_ids[-1] = other.seen[code], other.content_ids[code]
+        return self.codes[name]
+
     def holes(self, code: int) -> list[Hole]:
         """Holes in the ids of a symbol, as far as they are remembered; none where ids need not follow on each other."""
         return [] if self.loose_ids[code] else self.seen[code].holes()

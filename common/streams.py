@@ -73,7 +73,12 @@ def connect_redis(settings: Settings, **options: Any) -> redis.Redis:
 
 def stream_names(settings: Settings) -> list[str]:
     """All streams of trades, by shard."""
-    return ["trades"] if settings.shards == 1 else [f"trades{{m{shard}}}" for shard in range(settings.shards)]
+    return streams_of(settings.shards)
+
+
+def streams_of(shards: int) -> list[str]:
+    """All streams of that many shards."""
+    return ["trades"] if shards == 1 else [f"trades{{m{shard}}}" for shard in range(shards)]
 
 
 def shard_of(symbol: str, shards: int) -> int:

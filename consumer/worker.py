@@ -14,6 +14,7 @@ from common.columns import read_entries
 from common.database import connect_database, transaction, wait_for_schema
 from common.health import Heartbeat
 from common.judge import Limits
+from common.layout import keep_layout
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
@@ -75,6 +76,7 @@ class Worker:
     def _start(self) -> None:
         if self._store.connection.closed or not _alive(self._store.connection):
             self._store = TickStore(connect_database(self._settings, f"gems {self._name}"), self._name)
+        keep_layout(self._settings, self._client, self._store.connection)
         self._group.ensure()
         for stream in self._streams:
             self._look_for_a_restore(stream)
