@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import orjson
 from psycopg2.extensions import cursor as Cursor
 
 from aggregator.legs import Row
@@ -32,7 +33,7 @@ _OPEN = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS pair_rows ON COMMIT DELETE ROWS AS
 SELECT {_KEYS}, timestamp, {_ROWS}, 0::bigint AS block_us, false AS asks FROM spread_analytics WITH NO DATA
 """  # noqa: S608
-_COPY = f"COPY pair_rows ({_KEYS}, timestamp, {_ROWS}, block_us, asks) FROM STDIN"
+_COPY = f"COPY pair_rows ({_KEYS}, timestamp, {_ROWS}, block_us, asks) FROM STDIN (DELIMITER ',', NULL 'null')"
 #: The first row with statistics in each block of `coint_every_bars` bar lengths is tested; the block's rows carry its result.
 _ASK = f"""
 INSERT INTO pair_tests ({_KEYS}, block_us, timestamp)
@@ -154,9 +155,9 @@ class _Scale:
         b = abs(ratio or 0.0)
         self.floor = y * FLOOR
         self.ratio = 1e-12 * b / max(abs(r or 0.0), 1e-6) + 1e-15 * y / x
-        self.level = 2e-13 * (y + b * x)
+        self.level = 2e-15 * (y + b * x)
         self.intercept = self.level + self.ratio * x
-        self.share = 2e-15 * (y + b * x) / std * 100 if std else 1e-9
+        self.share = self.level / std if std else 1e-9
         self.std = std
 
     def apart(self, name: str, have: float | None, want: float | None) -> bool:
@@ -183,23 +184,25 @@ class _Scale:
 def _stage(cursor: Cursor, made: Sequence[Made], asked: set[int] | None = None) -> None:
     cursor.execute(_OPEN)
     cursor.execute("DELETE FROM pair_rows")
-    cursor.copy_expert(_COPY, io.StringIO("".join(_line(one, asked is None or one.block_us in asked) for one in made)))
+    cursor.copy_expert(_COPY, io.StringIO("".join(_lines(made, asked))))
 
 
-def _line(made: Made, asks: bool) -> str:
-    """COPY text."""
-    key, row, values, block_us = made
-    statistics = "\t".join(["\\N" if value is None else repr(value) for value in values.statistics])
-    prices = "{" + ",".join(leg.close_text for leg in row.legs) + "}" if len(row.legs) > 2 else "\\N"
-    return (
-        f"{key.pair}\t{key.timeframe}\t{key.window}\t{key.method}\t{iso_us(row.start_us)}\t{row.y.close_text}\t{row.x.close_text}"
-        f"\t{statistics}\t{row.carried}\t{row.has_gap}\t{_vector(values.hedge_ratios)}\t{prices}\t{_vector(values.filter_state)}"
-        f"\t{block_us}\t{asks}\n"
-    )
+def _lines(made: Sequence[Made], asked: set[int] | None) -> Iterable[str]:
+    """COPY text. orjson writes the shortest digits that read back as the same float, in a fifth of the time of `repr`."""
+    statistics = orjson.dumps([one.values.statistics for one in made]).decode()[2:-2].split("],[")
+    for (key, row, values, block_us), numbers in zip(made, statistics, strict=True):
+        ratios, state = values.hedge_ratios, values.filter_state
+        prices = "{" + "\\,".join([leg.close_text for leg in row.legs]) + "}" if len(row.legs) > 2 else "null"
+        yield (
+            f"{key.pair},{key.timeframe},{key.window},{key.method},{iso_us(row.start_us)},{row.y.close_text},{row.x.close_text},"
+            f"{numbers},{row.carried.replace(',', chr(92) + ',')},{row.has_gap},"
+            f"{'null' if ratios is None else _vector(ratios)},{prices},{'null' if state is None else _vector(state)},"
+            f"{block_us},{asked is None or block_us in asked}\n"
+        )
 
 
-def _vector(values: Sequence[float | None] | None) -> str:
-    return "\\N" if values is None else "{" + ",".join("NULL" if value is None else repr(value) for value in values) + "}"
+def _vector(values: Sequence[float | None]) -> str:
+    return "{" + orjson.dumps(values).decode()[1:-1].replace(",", "\\,") + "}"
 
 
 def carry_result(cursor: Cursor, key: SeriesKey, block_us: int, length_us: int) -> None:

@@ -1,7 +1,7 @@
 """The mathematics of pairs: pure functions of aligned closes, no I/O, no clock.
 
 `batch` computes a stretch of rows, `Rolling` one row of many live pairs at a time, with the same values. `pair_tests` are the
-tests that cost milliseconds, `basket_batch` is for more than two legs. See docs/decisions/0010.
+tests that cost milliseconds, `basket_batch` is for more than two legs. See docs/decisions/0013.
 """
 
 from aggregator.pairmath.baskets import BasketStatistics, basket_batch
