@@ -87,7 +87,7 @@ class Uploads:
             forget_upload(path)
         elif state == "done":
             stored = self._is_stored(path, finished_s_ago)
-            return self._queue_again(path, "Redis may have lost rows of it") if stored is False else bool(stored)
+            return self._queue_again(path, "its rows may not all be stored") if stored is False else bool(stored)
         elif state is None and now_s - note.stat().st_mtime > LEFT_S:
             return self._queue_again(path, "its task is gone")
         return state == "failed"
