@@ -10,6 +10,7 @@ from web.binance.errors import register_refusals
 from web.errors import register_errors
 from web.health import Health
 from web.live import Hub
+from web.metrics import register_metrics
 from web.routes import API_BLUEPRINTS, PLAIN_BLUEPRINTS
 from web.routes.health import register_healthz
 from web.security import register_security
@@ -63,6 +64,7 @@ def _register(app: Flask) -> None:
     for plain in PLAIN_BLUEPRINTS:
         app.register_blueprint(plain)
     register_healthz(app)
+    register_metrics(app, app.extensions["gems.stores"], app.extensions["gems.hub"])
     register_errors(app)
     register_refusals(app)
     register_security(app)

@@ -14,6 +14,8 @@ from web.queries.health import stored_facts
 from web.stores import Stores
 
 KEEP_S = 1.0
+#: Entries behind the aggregator are counted by reading them; of more nobody needs the number.
+COUNTED_AT_MOST = 50
 
 
 class Health:
@@ -73,7 +75,8 @@ class Health:
 
 def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryId | None) -> dict[str, Any]:
     """Length, and what the writers and the aggregator still have before them."""
-    facts: dict[str, Any] = {"length": 0, "lag_entries": 0, "pending": 0, "writers_lag_s": 0.0, "aggregator_lag_s": None}
+    facts: dict[str, Any] = {"length": 0, "lag_entries": 0, "pending": 0, "writers_lag_s": 0.0}
+    facts |= {"pending_oldest_s": 0.0, "aggregator_lag_s": None}
     try:
         newest = EntryId.parse(client.xinfo_stream(name)["last-generated-id"])
         groups = {group["name"]: group for group in client.xinfo_groups(name)}
@@ -91,7 +94,8 @@ def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryI
         facts["writers_lag_s"] = _waited_s(client, name, delivered, newest, now_ms)
         oldest = client.xpending(name, GROUP)["min"] if writers["pending"] else None
         if oldest:  # else what was pending a moment ago is acknowledged by now
-            facts["writers_lag_s"] = max(facts["writers_lag_s"], round((now_ms - EntryId.parse(oldest).ms) / 1000, 3))
+            facts["pending_oldest_s"] = round(max(0, now_ms - EntryId.parse(oldest).ms) / 1000, 3)
+            facts["writers_lag_s"] = max(facts["writers_lag_s"], facts["pending_oldest_s"])
     return facts
 
 
@@ -101,6 +105,12 @@ def _waited_s(client: redis.Redis, name: str, position: EntryId, newest: EntryId
         return 0.0
     waiting: Any = client.xrange(name, f"({position}", count=1)
     return round(max(0, now_ms - EntryId.parse(waiting[0][0]).ms) / 1000, 3) if waiting else 0.0
+
+
+def waiting_entries(client: redis.Redis, name: str, position: EntryId) -> int | None:
+    """Entries after a position; None: too many to count by reading them."""
+    found: Any = client.xrange(name, f"({position}", count=COUNTED_AT_MOST)
+    return len(found) if len(found) < COUNTED_AT_MOST else None
 
 
 def processes(client: redis.Redis, now_s: float) -> list[dict[str, Any]]:

@@ -68,6 +68,11 @@ class Hub:
                 self._start()
             return True
 
+    @property
+    def serving(self) -> int:
+        """How many places are taken."""
+        return self._serving
+
     def leave(self) -> None:
         """Give the place back."""
         with self._lock:
