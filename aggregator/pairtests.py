@@ -10,7 +10,6 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from aggregator.alerting import inbox
-from aggregator.alerting.inbox import Noted
 from aggregator.pairmath import TestResult, pair_tests
 from aggregator.pairmath.cointegration import engle_granger as engle_granger
 from aggregator.pairrows import carry_result
@@ -34,10 +33,9 @@ UPDATE pair_tests SET statistic = %s, pvalue = %s, is_cointegrated = %s, spread_
     hurst = %s, variance_ratio = %s, tested_at = now()
 WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND block_us = %s
 """
-#: Tests of the past (of a history that was computed, of rows that were revised) are nothing for alerts.
-_IS_NEWEST = """
-SELECT 1 FROM pair_tests WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND tested_at IS NOT NULL
-    AND timestamp > %s LIMIT 1
+_WAS_TESTED = """
+SELECT num_nonnulls(statistic, pvalue, hurst, variance_ratio) > 0 FROM pair_tests
+WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s AND block_us = %s
 """
 _NO_ANSWER = TestResult(None, None, None, None, None, None, None)
 #: Two processes may test at once, not the same rows.
@@ -54,11 +52,11 @@ def run_waiting_tests(settings: Settings, connection: Connection, at_most: int) 
         length_us = timeframe_us(key.timeframe) * settings.coint_every_bars
         with transaction(connection), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            cursor.execute(_WAS_TESTED, (*key, block_us))
+            was = cursor.fetchone()
             cursor.execute(_TESTED, (*_test(cursor, key, timestamp), *key, block_us))
             carry_result(cursor, key, block_us, length_us)
-            cursor.execute(_IS_NEWEST, (*key, timestamp))
-            if cursor.fetchone() is None:
-                inbox.note(cursor, "test", [Noted(*key, timestamp, 0)])
+            inbox.note_test(cursor, key, timestamp, is_new=not (was and was[0]))
     return len(waiting)
 
 

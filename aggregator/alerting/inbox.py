@@ -2,7 +2,7 @@
 aggregator's next one. A subject without a rule costs a look at an index and no row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from psycopg2.extras import execute_values
 
 from aggregator.alerting.series import SeriesKey
 from common.alertkinds import KINDS
-from common.trades import to_us
+from common.trades import from_us, to_us
 
 #: Taken in one transaction at most: an import makes many, and bars that close now shall not wait for them.
 TAKE_AT_MOST = 2_000
@@ -29,7 +29,19 @@ WHERE r.revision::integer = 0 OR r.is_newest OR EXISTS (SELECT 1 FROM alert_even
 ORDER BY r.timestamp::timestamptz
 """
 _TAKE = """
-DELETE FROM alert_inbox WHERE id IN (SELECT id FROM alert_inbox WHERE subject = ANY(%s) ORDER BY id LIMIT %s)
+DELETE FROM alert_inbox WHERE id IN (
+    SELECT id FROM alert_inbox WHERE subject = ANY(%s) AND source <> 'test' ORDER BY id LIMIT %s)
+RETURNING id, source, subject, timeframe, window_bars, method, timestamp, revision, newest_rule
+"""
+_WAITING_TESTS = """
+SELECT DISTINCT source, subject, timeframe, window_bars, method FROM alert_inbox WHERE subject = ANY(%s) AND source = 'test'
+"""
+#: Tests are done in any order and looked at in theirs: one waits for those before it that are still to be done.
+_TAKE_TESTS = """
+DELETE FROM alert_inbox i WHERE (source, subject, timeframe, window_bars, method) = (%s, %s, %s, %s, %s)
+    AND NOT EXISTS (SELECT 1 FROM pair_tests t WHERE (t.symbol_pair, t.timeframe, t.window_bars, t.method)
+        = (i.subject, i.timeframe, i.window_bars, i.method) AND t.tested_at IS NULL
+        AND t.timestamp < i.timestamp AND t.timestamp > %s)
 RETURNING id, source, subject, timeframe, window_bars, method, timestamp, revision, newest_rule
 """
 _FORGET = """
@@ -85,9 +97,37 @@ def note(cursor: Cursor, source: str, rows: Sequence[Noted]) -> None:
 def take(cursor: Cursor, subjects: Sequence[str]) -> list[Taken]:
     """Remove and answer the oldest rows of these subjects, in the order in which they were noted."""
     cursor.execute(_TAKE, (list(subjects), TAKE_AT_MOST))
+    return _taken(cursor.fetchall())
+
+
+def take_tests(cursor: Cursor, last_us: Mapping[SeriesKey, int]) -> list[Taken]:
+    """Remove and answer tests that are done, as far as all before them are too; `last_us` is the last one looked at."""
+    cursor.execute(_WAITING_TESTS, (sorted({key.subject for key in last_us}),))
+    found = []
+    for key in [SeriesKey(*row) for row in cursor.fetchall()]:
+        cursor.execute(_TAKE_TESTS, (*key, from_us(max(0, last_us.get(key, 0)))))
+        found += cursor.fetchall()
+    return _taken(found)
+
+
+def note_test(cursor: Cursor, key: Sequence[Any], timestamp: datetime, is_new: bool) -> None:
+    """A test of a pair series (pair, timeframe, window, method) is done, for the first time or again."""
+    pair, timeframe, window, method = key
+    note(cursor, "test", [Noted(pair, timeframe, window, method, timestamp, 0 if is_new else 1)])
+
+
+def note_pair_rows(cursor: Cursor, key: Sequence[Any], new_us: Iterable[int], changed_us: Iterable[int]) -> None:
+    """Rows of a pair series (pair, timeframe, window, method) were made or changed by a task."""
+    pair, timeframe, window, method = key
+    stamps = [(us, 0) for us in new_us] + [(us, 1) for us in changed_us]
+    if stamps:
+        note(cursor, "pair", [Noted(pair, timeframe, window, method, from_us(us), revision) for us, revision in stamps])
+
+
+def _taken(rows: Sequence[tuple[Any, ...]]) -> list[Taken]:
     return [
         Taken(SeriesKey(source, subject, timeframe, window, method), to_us(timestamp), revision, newest_rule)
-        for _, source, subject, timeframe, window, method, timestamp, revision, newest_rule in sorted(cursor.fetchall())
+        for _, source, subject, timeframe, window, method, timestamp, revision, newest_rule in sorted(rows)
     ]
 
 

@@ -1,11 +1,11 @@
 """The alert stage: every rule on every row at its first close, in the aggregator's transaction.
 
-Rows come from this very transaction (bars and pair rows) and from the inbox (rows that tasks made or changed, tests that are done);
-beside them there are holes in the ids and the stream's clock. Its memory is what is stored: a start reads the rules, and of each
-series the last rows that were looked at; so start and resume are one path.
+Rows come from this very transaction (bars and pair rows) and from the inbox (rows that tasks made or changed, tests that are
+done); beside them there are holes in the ids and the stream's clock. Its memory is what is stored: a start reads the rules, and
+of each series the last rows that were looked at; so start and resume are one path.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -77,13 +77,15 @@ class AlertStage:
         """Look at what is new, oldest first; answers the events as live events tell them."""
         if not self._refresh(cursor):
             return []
-        self._clock_ms = max(self._clock_ms, step.clock_ms)
+        newest = [noted[-1] for noted in step.arrivals.values() if noted]
+        self._clock_ms = max([self._clock_ms, step.clock_ms, *newest])
         rows, changed = self._rows_of(step.events)
         self._read_series(cursor, rows)
         self._take_inbox(cursor, rows, changed)
-        happened = [each for key, fresh in rows.items() for each in self._look(cursor, key, fresh)]
+        holes = self._holes_of(step.holes)
+        happened = [each for key in {**rows, **holes} for each in self._look(cursor, key, rows.get(key, ()), holes.get(key, ()))]
         happened += [each for key, stamps in changed.items() for each in self._annotate(cursor, key, stamps)]
-        happened += self._look_at_holes(step.holes) + self._look_at_clock(step) + self._expire()
+        happened += self._look_at_clock(step) + self._expire()
         return self._write(cursor, happened)
 
     #  Rules ---------------------------------------------------------------------------------------------------------------
@@ -168,7 +170,8 @@ class AlertStage:
     ) -> None:
         """Add what the tasks have made or changed."""
         made: dict[SeriesKey, dict[int, int]] = defaultdict(dict)
-        for taken in inbox.take(cursor, self._subjects):
+        tests = {key: series.last_us for key, series in self._series.items() if key.source == "test" and series}
+        for taken in inbox.take(cursor, self._subjects) + (inbox.take_tests(cursor, tests) if tests else []):
             if taken.revision and taken.key in self._series:
                 changed[taken.key].add(taken.us)
             elif taken.key in self._series:
@@ -178,17 +181,24 @@ class AlertStage:
             found = stored.rows_at(cursor, key, [us for us in newest if us not in here])
             rows[key] += [Fresh(row, newest[row["us"]]) for row in found]
 
-    def _look(self, cursor: Cursor, key: SeriesKey, rows: Sequence["Fresh"]) -> list[Happened]:
-        """Rows of one series: those that follow on what was looked at, and those that come behind it."""
+    def _look(
+        self, cursor: Cursor, key: SeriesKey, rows: Sequence["Fresh"], holes: Sequence[tuple[Rule, Observation]]
+    ) -> list[Happened]:
+        """Rows of one series: those that follow on what was looked at, and those that come behind it. A hole comes just before
+        the bar in which its far side lies."""
         series = self._series[key]
         assert series, "was read above"
-        follow = [fresh for fresh in rows if fresh.row["us"] > series.last_us]
+        follow = sorted((fresh for fresh in rows if fresh.row["us"] > series.last_us), key=lambda fresh: int(fresh.row["us"]))
         late = {fresh.row["us"]: fresh.newest_rule for fresh in rows if fresh.row["us"] <= series.last_us}
+        waiting = deque(sorted(holes, key=lambda hole: hole[1].us))
         happened = []
-        for row, newest_rule in sorted(follow, key=lambda fresh: int(fresh.row["us"])):
+        for row, newest_rule in follow:
+            while waiting and waiting[0][1].us <= row["us"]:
+                happened += self._observe(*waiting.popleft())
             for rule, seen in series.look(row):
                 if newest_rule is None or rule.id <= newest_rule:
                     happened += self._observe(rule, seen)
+        happened += [each for hole in waiting for each in self._observe(*hole)]
         return happened + (self._look_back(cursor, series, late) if late else [])
 
     def _look_back(self, cursor: Cursor, series: Series, late: Mapping[int, int | None]) -> list[Happened]:
@@ -220,18 +230,23 @@ class AlertStage:
 
     #  What is no row ------------------------------------------------------------------------------------------------------
 
-    def _look_at_holes(self, holes: Sequence[tuple[str, Hole]]) -> list[Happened]:
-        found = []
+    def _holes_of(self, holes: Sequence[tuple[str, Hole]]) -> dict[SeriesKey, list[tuple[Rule, Observation]]]:
+        """What rules about gaps see in holes, by the series of their bars."""
+        found: dict[SeriesKey, list[tuple[Rule, Observation]]] = defaultdict(list)
         for symbol, hole in holes if self._of_holes else ():
             for rule in self._of_holes.get(symbol, ()):
-                found += self._observe(rule, of_hole(rule, hole, timeframe_us(rule.timeframe)))
+                found[key_of(rule)].append((rule, of_hole(rule, hole, timeframe_us(rule.timeframe))))
         return found
 
     def _look_at_clock(self, step: Step) -> list[Happened]:
-        found = []
+        found: list[Happened] = []
+        if not self._clock_ms:
+            return found  # nothing was read yet
         for symbol, rules in self._by_clock.items():
-            last_ms = self._last_ms.get(symbol, step.arrived_ms.get(symbol, self._clock_ms))
-            arrivals = [at_ms for at_ms in step.arrivals.get(symbol, ()) if at_ms > last_ms]
+            noted = step.arrivals.get(symbol, ())
+            first_ms = noted[0] if noted else step.arrived_ms.get(symbol, self._clock_ms)
+            last_ms = self._last_ms.get(symbol, first_ms)
+            arrivals = [at_ms for at_ms in noted if at_ms > last_ms]
             for rule in rules:
                 limit_us = round(rule.condition.threshold * 1_000_000)
                 for seen in silences(last_ms, arrivals, self._clock_ms, limit_us):

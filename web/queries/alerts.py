@@ -7,6 +7,7 @@ from typing import Any
 from psycopg2.extras import Json
 
 from common.database import transaction
+from common.pairseries import LIVE, settings_series
 from web.alert_rules import Series
 from web.queries.pieces import as_list, instant, within
 from web.stores import Stores
@@ -102,11 +103,11 @@ def end_silence(stores: Stores, silence_id: int) -> bool:
 def followed_series(stores: Stores) -> set[Series]:
     """The series of pair rows that are kept up to date."""
     with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT symbol_pair, timeframe, window_bars, method FROM pair_series WHERE removed_at IS NULL")
-        found: set[Series] = set(cursor.fetchall())
-    settings = stores.settings
-    names = {pair.partition("@")[0] for pair in settings.pairs}
-    return found | {(name, timeframe, settings.window, "ols") for name in names for timeframe in settings.timeframes}
+        cursor.execute(f"SELECT symbol_pair, timeframe, window_bars, method, {LIVE} FROM pair_series")
+        known: dict[Series, bool] = {row[:4]: row[4] for row in cursor.fetchall()}
+    live = {key for key, is_live in known.items() if is_live}
+    own: set[Series] = {series.key for series in settings_series(stores.settings)}  # before an aggregator has entered them
+    return live | {key for key in own if known.get(key, True)}
 
 
 def _way(query: Mapping[str, Any]) -> str:
