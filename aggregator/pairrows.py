@@ -50,7 +50,7 @@ FROM pair_rows r LEFT JOIN pair_tests t
     ON (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
         = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us)
     AND t.tested_at IS NOT NULL AND t.timestamp <= r.timestamp AND r.hedge_ratio IS NOT NULL
-ORDER BY r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp ON CONFLICT DO NOTHING
+ON CONFLICT DO NOTHING
 """  # noqa: S608
 _INSERT_LIVE = _INSERT.format(revision="0")
 _INSERT_AGAIN = _INSERT.format(
@@ -184,6 +184,7 @@ class _Scale:
 def _stage(cursor: Cursor, made: Sequence[Made], asked: set[int] | None = None) -> None:
     cursor.execute(_OPEN)
     cursor.execute("DELETE FROM pair_rows")
+    made = sorted(made, key=lambda one: (one.key, one.row.start_us))  # an ORDER BY of the INSERT cost 5 us a row
     cursor.copy_expert(_COPY, io.StringIO("".join(_lines(made, asked))))
 
 
