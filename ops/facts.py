@@ -1,7 +1,6 @@
 """What `./gems status` tells of an instance; what can not be asked now is None or empty, with a line in `away`."""
 
 import time
-import xmlrpc.client
 from contextlib import closing
 from typing import Any
 
@@ -12,17 +11,20 @@ from psycopg2.extensions import connection as Connection
 from common.database import connect_database
 from common.settings import Settings
 from common.streams import GROUP, EntryId, connect_redis, stream_names
-from ops.house import House, NotRunning
+from ops.house import House
+from ops.supervised import last_words, processes
+from ops.troubles import sentences
 
 _RATE_OVER_S = 1.0
 #: Entries are counted by reading them; past this many nobody needs the number.
 _COUNTED_AT_MOST = 200
 
-_COUNTED = ("ticks", "bars", "late", "dead_letters", "gaps_open", "tasks_open")
+_COUNTED = ("ticks", "bars", "late", "dead_letters", "gaps_open", "tasks_open", "marks")
 _COUNTERS = """
 SELECT (SELECT coalesce(sum(stored), 0) FROM writer_positions), (SELECT coalesce(sum(bars), 0) FROM checkpoints),
        (SELECT coalesce(sum(late), 0) FROM checkpoints), (SELECT count(*) FROM dead_letters),
-       (SELECT count(*) FROM gaps WHERE state = 'open'), (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running'))
+       (SELECT count(*) FROM gaps WHERE state = 'open'), (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running')),
+       (SELECT count(*) FROM dirty_ranges)
 """
 _OUTBOX = """
 SELECT count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
@@ -47,7 +49,7 @@ def gather(house: House) -> dict[str, Any]:
     stored = _ask("PostgreSQL", away, lambda: _stored(settings))
     positions = stored.pop("positions", {})
     streams = _ask("Redis", away, lambda: _streams(settings, positions))
-    return {
+    facts = {
         "data_dir": str(house.data_dir),
         "feed": settings.feed,
         "dashboard": house.dashboard(settings),
@@ -59,25 +61,26 @@ def gather(house: House) -> dict[str, Any]:
         "streams": list(streams.values()),
         "away": away,
     }
+    health, words = _ask("Redis", [], lambda: _redis_health(settings)), last_words(house, facts["processes"])
+    return {**facts, "troubles": sentences(facts, health, spool_bytes(house), words)}
 
 
-def processes(house: House, told: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the supervisor says of each process, and what the process last said of itself."""
+def spool_bytes(house: House) -> int:
+    """What waits on this disk until Redis takes it; 0 where it can not be read."""
     try:
-        found = house.supervisor().getAllProcessInfo()
-    except (NotRunning, OSError, xmlrpc.client.Error):
-        return []
-    return [
-        {
-            "name": process["name"],
-            "state": process["statename"].lower(),
-            "pid": process["pid"] or None,
-            "up_s": process["now"] - process["start"] if process["statename"] == "RUNNING" else None,
-            "exit_code": process["exitstatus"] if process["statename"] in ("EXITED", "FATAL", "BACKOFF") else None,
-            "health": told.get(process["name"], {}),
-        }
-        for process in found
-    ]
+        return sum(path.stat().st_size for path in (house.data_dir / "spool").glob("*.spool"))
+    except OSError:
+        return 0
+
+
+def _redis_health(settings: Settings) -> dict[str, Any]:
+    with connect_redis(settings, socket_timeout=5) as client:
+        found: Any = client.info("everything")
+    used, most = int(found["used_memory"]), int(found.get("maxmemory", 0))
+    return {
+        "full": bool(most) and used >= most, "file": found.get("aof_last_write_status", "ok") == "ok",
+        "used_mb": used >> 20, "max_mb": most >> 20,
+    }  # fmt: skip
 
 
 def _ask(server: str, away: list[str], question: Any) -> dict[Any, Any]:

@@ -8,7 +8,7 @@ import click
 from ops.commands import takes_house
 from ops.house import House, NotRunning
 
-_GOOD = {"running": "green", "exited": "dim", "starting": "yellow", "stopping": "yellow"}
+_GOOD = {"running": "green", "exited": "dim", "starting": "yellow", "stopping": "yellow", "elsewhere": "green"}
 
 
 @click.command()
@@ -68,6 +68,8 @@ def _show(facts: dict[str, Any]) -> None:
         console.print(f"alert deliveries   waiting {waiting}{oldest}   dead {dead}", soft_wrap=True)
     for line in facts["away"]:
         console.print(f"[red]{line}[/red]", soft_wrap=True)
+    for line in facts["troubles"]:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:
