@@ -14,7 +14,8 @@ SELECT (SELECT count(*) FROM dirty_ranges d WHERE due_us <= coalesce(
             (SELECT min(position_ms) * 1000 FROM checkpoints), 0)),
     (SELECT count(*) FROM tasks WHERE state IN ('queued', 'running')),
     (SELECT count(*) FROM gaps WHERE state = 'open' AND symbol = ANY(%s))
-"""  # of symbols that are fed: nobody can ask a client for what it has not sent
+"""
+_MISSING = "SELECT coalesce(sum(last_id - first_id + 1), 0)::bigint FROM gaps WHERE state = 'open' AND symbol = ANY(%s)"
 _NEWEST = "SELECT max(trade_id) FROM raw_ticks WHERE symbol = %s"
 
 
@@ -44,6 +45,11 @@ def what_moves(world: World) -> list[str]:
     if not facts or facts.get("owed") != "0" or facts.get("catching") or facts.get("spool_bytes") != "0":
         moving.append(f"the producer still owes trades: {facts or 'no word of it'}")
     return moving
+
+
+def missing_ids(world: World) -> int:
+    """How many ids of fed symbols are still to be fetched: the venue's request weight allows so many a minute."""
+    return int(world.rows(_MISSING, list(world.settings.symbols))[0][0])
 
 
 def _last(client: Any, stream: str) -> EntryId | None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from common.errors import GemsError
@@ -10,7 +11,7 @@ from ops.chaos.clients import Clients
 from ops.chaos.plan import plan
 from ops.chaos.promises import Ledger
 from ops.chaos.proof import Proof, prove
-from ops.chaos.rest import what_moves
+from ops.chaos.rest import missing_ids, what_moves
 from ops.chaos.storm import KINDS, Storm, Tally
 from ops.chaos.world import World
 
@@ -18,6 +19,7 @@ _FLOW_S = 120.0
 _CLEAR_S = 4.0
 _FIRST_IDS = "SELECT symbol, min(trade_id) FROM raw_ticks WHERE trade_id >= 0 AND symbol = ANY(%s) GROUP BY symbol"
 _DRAIN_S = 150.0
+_FETCH_S = 90.0  # the venue allows so much a minute
 _STILL_S = 3.0  # heartbeats are two seconds old at most
 
 Tell = Callable[[str], None]
@@ -101,5 +103,11 @@ def _rest(world: World, deadline_s: float, tell: Tell) -> tuple[list[str], float
             tell("waiting: " + "; ".join(moving))
         return still_since_s is not None and now_s - still_since_s > _STILL_S
 
-    world.wait(resting, deadline_s)
+    fetched = True
+    while fetched and not world.wait(resting, deadline_s):  # so long once more while REST brings what is missing
+        fetched = world.wait(partial(_has_fetched, world, missing_ids(world)), _FETCH_S)
     return moving, time.monotonic() - began_s
+
+
+def _has_fetched(world: World, missing: int) -> bool:
+    return missing_ids(world) < missing

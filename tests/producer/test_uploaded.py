@@ -69,7 +69,10 @@ def age_notes(settings, seconds: float) -> None:
 def test_a_file_stays_until_its_rows_have_been_stored_for_a_while(settings, client, database, importer):
     task_id = upload(client)
     wait(lambda: states(database) == [(task_id, "done")], "import")
+    rows(database, "UPDATE tasks SET finished_at = now() - %s * interval '1 second'", KEEP_S)
+    importer._posted.uploads.look(time.time())
     assert len(kept(settings)) == 2, "nobody has stored anything yet"
+    rows(database, "UPDATE tasks SET finished_at = now()")
     with a_writer(settings):
         wait(lambda: stored(database) == 300, "rows")
     wait(lambda: importer._posted.uploads.waiting == 0, "proof")
