@@ -12,9 +12,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from aggregator.pairs import pair_statistics
+from aggregator.pairmath import batch
 from aggregator.pairtests import engle_granger
 from common.codec import iso_us, parse_iso_us
+from common.pairmethod import PairMethod
 from common.trades import Trade, from_us, to_us
 from tests.aggregator.house import SECOND, START_US, House, each_second
 from tests.aggregator.test_stored import alert, feed, recomputed, transitions, two_walks
@@ -124,7 +125,7 @@ def test_09_a_zero_is_stored_as_zero(house):
     house.take([Trade("A", n, START_US + n * SECOND, "5", "1", "s") for n in range(1, 4)])
     house.quiet(5)
     assert house.rows("SELECT DISTINCT taker_buy_volume FROM processed_bars WHERE timeframe = '1s'") == [(0,)]
-    flat_y = pair_statistics(np.full(9, 5.0), np.arange(9.0), np.zeros(0), 3, 9).rows()[-1]
+    flat_y = batch(PairMethod(), 3, np.full(9, 5.0), np.arange(9.0), np.arange(9), np.zeros(0), 9)[0].rows()[-1]
     assert flat_y[0] == 0.0 and flat_y[2] == 0.0
 
 

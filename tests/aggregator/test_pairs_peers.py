@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aggregator.pairmath import NAMES, batch
+from aggregator.pairmath import NAMES, Statistics, batch
+from aggregator.pairmath.batch import _describe_spreads
+from aggregator.pairmath.lines import half_life, moments
 from common.pairmethod import PairMethod
 from tests.aggregator.walks import common_candles, shared_path, starts, walk
 
@@ -100,9 +102,6 @@ def test_half_lives_are_those_of_a_known_process():
     spread = np.zeros(60_000)
     for t in range(1, len(spread)):
         spread[t] = 0.95 * spread[t - 1] + rng.normal()
-    from aggregator.pairmath.batch import half_life
-    from aggregator.pairmath.lines import moments
-
     found = moments(np.diff(spread)[None], spread[None, :-1])
     assert half_life(found.xy, found.xx, 59_999, np.zeros(1))[0] == pytest.approx(np.log(2) / 0.05, rel=0.06)
 
@@ -121,17 +120,11 @@ def test_figures_of_a_day_of_real_candles(kind, text):
     assert -np.log(2) * (before**2).sum() / (before * np.diff(residuals)).sum() == pytest.approx(
         expected["half_life_bars"], rel=1e-9
     )
-    held = batch(PairMethod(), 3, x[:3], x[:3], starts(3), NOTHING, 3)[0]
-    assert np.isnan(held.z_score).all()
-    scored = _scores_of(residuals, 20)
-    assert scored == pytest.approx(expected["rolling20_z_last"], rel=1e-7)
+    assert _score_of(residuals, 20) == pytest.approx(expected["rolling20_z_last"], rel=1e-7)
 
 
-def _scores_of(residuals, window):
-    """The z-score of the last of given spreads, as rows before it were stored with them."""
-    from aggregator.pairmath.batch import _describe_spreads
-    from aggregator.pairmath.statistics import Statistics
-
+def _score_of(residuals, window):
+    """The z-score of the last of given spreads, those of the rows before it as stored."""
     found = Statistics.of_table(np.full((len(NAMES), 1), np.nan))
     found.spread[:] = residuals[-1]
     _describe_spreads(PairMethod(), window, residuals, 1, np.zeros(1), found)
