@@ -4,41 +4,30 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-import numpy as np
 import redis
 from psycopg2.extensions import connection as Connection
-from psycopg2.extras import execute_values
 
 from aggregator.barstore import BarLeaves
 from aggregator.marks import kept_span
 from aggregator.pairbook import Written, compute_series
-from aggregator.pricestats import price_statistics
 from aggregator.rebuild import Span, rebuild
 from aggregator.revised import follow_up, revised_event
+from aggregator.statbook import StatsKey, compute_stats
 from common.database import transaction
 from common.events import publish
 from common.pairseries import note, series_of_task
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.tasks import Task, tell_progress
-from common.timeframes import timeframe_us
 from common.trades import US_PER_DAY, from_us, to_us
 from common.view import committed_view
 
 Counts = dict[str, Any]
-STATS_WINDOW = 20
+_SPAN = """
+SELECT min(timestamp), max(timestamp) FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s
+    AND timestamp >= %(first)s AND (%(end)s::timestamptz IS NULL OR timestamp < %(end)s)
+"""
 WAIT_STORED_S = 60.0
-_STATS_BARS = """
-SELECT timestamp, open, high, low, close, volume FROM processed_bars
-WHERE symbol = %s AND timeframe = %s AND timestamp < %s ORDER BY timestamp
-"""
-_STATS = """
-INSERT INTO price_stats (symbol, timeframe, window_bars, timestamp, returns, volatility, volume_ma, price_change_pct,
-    high_low_range)
-VALUES %s ON CONFLICT (symbol, timeframe, window_bars, timestamp) DO UPDATE SET returns = excluded.returns,
-    volatility = excluded.volatility, volume_ma = excluded.volume_ma, price_change_pct = excluded.price_change_pct,
-    high_low_range = excluded.high_low_range
-"""
 
 
 class Computer:
@@ -105,22 +94,26 @@ class Computer:
         return {**counts, "examples": written.examples} if check else counts
 
     def _stats(self, task: Task) -> Counts:
-        symbol, timeframe = task.params["symbol"], task.params["timeframe"]
-        window = int(task.params.get("window", STATS_WINDOW))
+        """Compute a symbol's statistics over a range of stored bars; goes on where an earlier attempt stopped."""
+        params, earlier = task.params, task.counts
+        key = StatsKey(params["symbol"], params["timeframe"], int(params.get("window", self._settings.stats_window)))
+        first_us, end_us = params.get("start_us", 0), params.get("end_us")
+        begun_us = earlier.get("done_us", first_us)
+        counts: Counts = {"rows": earlier.get("rows", 0), "changed": earlier.get("changed", 0)}
+        final, span = counts, self._stored_span(key, first_us, end_us)
+        for written in compute_stats(self._connection, self._leaves, key, begun_us, end_us) if span else ():
+            final = {"rows": counts["rows"] + written.rows, "changed": counts["changed"] + written.changed}
+            done = min(1.0, max(0.0, (written.done_us - span[0]) / (span[1] - span[0]))) if span else 1.0
+            tell_progress(self._connection, task.task_id, done, {**final, "done_us": written.done_us})
+            self._pause()
+        return final
+
+    def _stored_span(self, key: StatsKey, first_us: int, end_us: int | None) -> tuple[int, int] | None:
+        """Start of the first bar of the range and a moment after the last; None without one."""
         with transaction(self._connection), self._connection.cursor() as cursor:
-            watermark_us = committed_view(cursor, self._settings).closed_us(symbol)
-            closed_us = watermark_us - timeframe_us(timeframe) + 1
-            cursor.execute(_STATS_BARS, (symbol, timeframe, from_us(max(0, closed_us))))
-            bars = cursor.fetchall()
-        if not bars:
-            return {"rows": 0}
-        opens, highs, lows, closes, volumes = np.array([[float(value) for value in row[1:]] for row in bars]).T
-        values = price_statistics(opens, highs, lows, closes, volumes, window).rows()
-        self._leaves.ensure(self._connection, {to_us(row[0]) for row in bars})
-        lines = [(symbol, timeframe, window, row[0], *value) for row, value in zip(bars, values, strict=True)]
-        with transaction(self._connection), self._connection.cursor() as cursor:
-            execute_values(cursor, _STATS, lines, page_size=5_000)
-        return {"rows": len(lines)}
+            cursor.execute(_SPAN, {**key._asdict(), "first": from_us(first_us), "end": from_us(end_us) if end_us else None})
+            first, last = cursor.fetchone()  # type: ignore[misc]
+        return (to_us(first), to_us(last) + 1) if first else None
 
 
 def _days(first: date, end: date) -> list[int]:

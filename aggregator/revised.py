@@ -12,6 +12,7 @@ from psycopg2.extras import execute_values
 from aggregator.barstore import BarLeaves
 from aggregator.pairbook import Written, compute_series, touched_until_us
 from aggregator.pairstage import ROWS_LOCK
+from aggregator.statbook import follow_rebuilt
 from common.codec import iso_us
 from common.database import transaction
 from common.events import Event, publish
@@ -61,6 +62,7 @@ def follow_up(settings: Settings, client: redis.Redis, connection: Connection, l
         if of_series:
             changed = [to_us(bar.timestamp) for bar in of_series]
             publish(client, _recompute(settings, connection, leaves, series, changed, is_live))
+    follow_rebuilt(settings, connection, leaves, [bar[1:4] for bar in bars], _pair_rows_held)
     publish(client, _bar_events(connection, bars))
     with transaction(connection), connection.cursor() as cursor:
         cursor.execute("DELETE FROM rebuilt_bars WHERE id = ANY(%s)", ([bar.id for bar in bars],))

@@ -14,6 +14,7 @@ from aggregator.core import Core, Mark, Outcome
 from aggregator.events import closed_events
 from aggregator.intervals import Hole, Interval
 from aggregator.pairstage import ROWS_LOCK, PairStage
+from aggregator.statstage import StatStage
 from common.database import transaction
 from common.events import Event
 from common.gaps import Gap, missing_pieces
@@ -75,6 +76,7 @@ class BarsStore:
         self._settings, self._connection, self._shard, self._core = settings, connection, shard, core
         self._stream = stream_names(settings)[shard]
         self._pairs = PairStage(settings, shard)
+        self._stats = StatStage(settings)
         self._alerts = AlertStage(settings, shard)
         self._leaves = barstore.BarLeaves()
         self._token = 0
@@ -165,6 +167,7 @@ class BarsStore:
                 events = closed_events(closed, barstore.settle(cursor), self._core.symbols)
             bars = sum(event.event == "bar" for event in events)
             self._reload_pairs(cursor)
+            self._stats.step(cursor, closed, self._core.symbols)
             rows, filled = self._pairs.step(cursor, closed, self._core.symbols)
             events += [Event("spread", row) for row in rows]
             events += [Event("alert", alert) for alert in self._look_at_alerts(cursor, outcome, events)]
@@ -194,4 +197,6 @@ class BarsStore:
         """Bars or rows of a series were rebuilt: read its window again, so that the rows to come stand on what is stored."""
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (ROWS_LOCK,))
         cursor.execute(_RELOADS, (self._core.symbols.names,))
-        self._pairs.reload(cursor.fetchall())
+        reloads = cursor.fetchall()
+        self._pairs.reload(reloads)
+        self._stats.reload(reloads)

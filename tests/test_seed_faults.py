@@ -14,6 +14,7 @@ import pytest
 
 from aggregator.pairmath import batch
 from aggregator.pairtests import engle_granger
+from aggregator.pricestats import NAMES
 from common.codec import iso_us, parse_iso_us
 from common.pairmethod import PairMethod
 from common.trades import Trade, from_us, to_us
@@ -109,7 +110,7 @@ def test_08_any_hedge_ratio_fits_and_no_deviation_is_null(house):
     rng = random.Random(8)
     doge = [f"0.{rng.randint(10_000, 10_100)}" for _ in range(12)]
     btc = [f"{400_000 * Decimal(price) + rng.randint(0, 9)}" for price in doge]
-    flat = [*btc, *["50000"] * 12], [*doge, *["0.1"] * 12]
+    flat = [*btc, *["50000"] * 22], [*doge, *["0.1"] * 22]
     feed(house, sorted(each_second("A", flat[0]) + each_second("B", flat[1]), key=lambda trade: trade.event_us))
     house.quiet(5)
     rows = house.rows(
@@ -119,12 +120,18 @@ def test_08_any_hedge_ratio_fits_and_no_deviation_is_null(house):
     assert max(row[0] for row in rows if row[0] is not None) > 1e5
     assert rows[-1] == (None,) * 5
     assert all(value is None or np.isfinite(value) for row in rows for value in row)
+    of_b = f"SELECT {', '.join(NAMES)} FROM price_stats WHERE timeframe = '1s' AND symbol = 'B' ORDER BY timestamp"  # noqa: S608
+    last = house.rows(of_b)
+    assert all(value is None or np.isfinite(value) for row in last for value in row)
+    assert [name for name, value in zip(NAMES, last[-1], strict=True) if value is None] == ["volatility", "realised_volatility"]
 
 
 def test_09_a_zero_is_stored_as_zero(house):
     house.take([Trade("A", n, START_US + n * SECOND, "5", "1", "s") for n in range(1, 4)])
     house.quiet(5)
     assert house.rows("SELECT DISTINCT taker_buy_volume FROM processed_bars WHERE timeframe = '1s'") == [(0,)]
+    stats = "SELECT returns, price_change_pct, high_low_range FROM price_stats WHERE timeframe = '1s' ORDER BY timestamp DESC"
+    assert house.rows(f"{stats} LIMIT 1") == [(0.0, 0.0, 0.0)]
     flat_y = batch(PairMethod(), 3, np.full(9, 5.0), np.arange(9.0), np.arange(9), np.zeros(0), 9)[0].rows()[-1]
     assert flat_y[0] == 0.0 and flat_y[2] == 0.0
 

@@ -288,9 +288,9 @@ def test_the_tasks_give_what_is_stored_already(house):
     assert counts["bars_changed"] == 0
     assert run("spread", symbol1="A", symbol2="B", window=5)["changed"] == 0
     assert run("stats", symbol="A")["rows"] > 20
-    ranges = house.rows("SELECT high_low_range, volatility FROM price_stats ORDER BY timestamp")
+    ranges = house.rows("SELECT high_low_range, volatility FROM price_stats WHERE timeframe = '1s' ORDER BY timestamp")
     assert ranges[0] == (0.0, None), "a zero is a zero, what is undefined is NULL"
-    assert run("stats", symbol="NONE") == {"rows": 0}
+    assert run("stats", symbol="NONE") == {"rows": 0, "changed": 0}
     assert run("spread", symbol1="A", symbol2="NONE", window=5)["rows"] == 0
 
 
