@@ -42,7 +42,8 @@ class FreshDatabases:
     def one(self) -> Iterator[str]:
         """The URL of a fresh database; it is dropped at the end, whoever is still connected."""
         name = f"gems_test_{next(self._numbers)}"
-        self._run("CREATE DATABASE {} TEMPLATE gems_template", name)
+        # by copying the files: a quarter of the time of the default, which writes every page to the log
+        self._run("CREATE DATABASE {} TEMPLATE gems_template STRATEGY file_copy", name)
         try:
             yield self._servers.postgres_url(name)
         finally:
