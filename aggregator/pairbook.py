@@ -294,16 +294,16 @@ def leg_bars(cursor: Cursor, symbol: str, timeframe: str, first_us: int, end_us:
         yield LegBar(to_us(timestamp), str(close), float(close), status == "gap")
 
 
-def touched_until_us(cursor: Cursor, key: SeriesKey, changed_us: int, stale_us: int) -> int | None:
-    """Last stored row that a change of the bar at `changed_us` can reach; None if no row is as late as the bar.
+def touched_until_us(cursor: Cursor, key: SeriesKey, first_us: int, last_us: int, stale_us: int) -> int | None:
+    """Last stored row that changes of the bars from `first_us` to `last_us` can reach; None if no row is as late as the first.
 
-    The bar's close may be carried for `stale_us`; a row with it is in the windows of two windows more. A filter carries it to the
+    A bar's close may be carried for `stale_us`; a row with it is in the windows of two windows more. A filter carries it to the
     end of the UTC day, and from there as far.
     """
-    reached_us = changed_us + stale_us
+    reached_us = last_us + stale_us
     if key.method.startswith("kalman"):
         reached_us += US_PER_DAY - reached_us % US_PER_DAY - 1
-    span = {"changed": from_us(changed_us), "reached": from_us(reached_us), "rows": 2 * key.window}
+    span = {"changed": from_us(first_us), "reached": from_us(reached_us), "rows": 2 * key.window}
     cursor.execute(_AFTER, {**key._asdict(), **span})
     row = cursor.fetchone()
     return to_us(row[0]) if row and row[0] else None

@@ -81,7 +81,7 @@ def _recompute(
 
     def pass_from(first_us: int) -> tuple[int | None, Written]:
         with transaction(connection), connection.cursor() as cursor:
-            until_us = touched_until_us(cursor, key, max(changed), settings.stale_leg_s * 1_000_000)
+            until_us = touched_until_us(cursor, key, first_us, max(changed), settings.stale_leg_s * 1_000_000)
         if until_us is None:
             return None, Written()
         return until_us, compute_series(

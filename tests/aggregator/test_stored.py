@@ -213,7 +213,7 @@ def test_a_revised_close_reaches_every_row_that_carried_it(house):
         (77,)
     ]
     with house.database.cursor() as cursor:
-        assert touched_until_us(cursor, KEY, START_US + 19 * SECOND, 20 * SECOND) == START_US + 49 * SECOND
+        assert touched_until_us(cursor, KEY, *[START_US + 19 * SECOND] * 2, 20 * SECOND) == START_US + 49 * SECOND
     assert events_since(house.client, "spread.revised") == 1 and events_since(house.client, "bar.revised") == 1
 
 
