@@ -1,13 +1,18 @@
 """Late trades, end to end on the real servers: writers, aggregator and tasks at work."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
+from aggregator.barstore import BarLeaves
+from aggregator.marks import Rebuilder
+from common.database import connect_database
+from common.partitions import ensure_tick_leaves
 from common.streams import GROUP
 from common.trades import US_PER_DAY, Trade, from_us
 from tests.aggregator.running import an_aggregator, the_tasks
-from tests.consumer.running import a_writer, wait
+from tests.consumer.running import a_writer, locked, wait
 from tests.pipeline import Pipeline
 
 SECOND = 1_000_000
@@ -76,6 +81,55 @@ def test_an_archive_of_2024_at_full_speed_through_the_live_path_closes_no_bar_ea
         marks = pipeline.scalar("SELECT pg_sequence_last_value('dirty_ranges_id_seq')")
     assert pipeline.differences() == [] and marks is None, "an early close would have been a late trade"
     assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0
+
+
+def test_a_mark_made_while_the_writers_are_between_reading_and_committing_waits_for_them(pipeline):
+    settings, rebuilt = pipeline.settings, []
+    old_marks = "SELECT count(*) FROM dirty_ranges WHERE marked_at < now() - interval '1 second'"
+    rebuilder = Rebuilder(settings, pipeline.client, connect_database(settings, "rebuilder"), BarLeaves())
+
+    def rebuilds() -> bool:
+        rebuilt.extend(rebuilder.turn())
+        return bool(rebuilt)
+
+    with a_writer(settings), an_aggregator(settings):
+        with the_tasks(settings):
+            pipeline.send(seconds(0, 190))
+            pipeline.settle()
+        with locked(settings, "raw_ticks"):
+            pipeline.send([Trade("A", 1, START_US + 70 * SECOND + 500_000, "999", "1", "s")])
+            wait(lambda: pipeline.scalar(old_marks), "mark that is old enough")
+            assert pipeline.client.xpending("trades", GROUP)["pending"] == 1, "a writer has the entry and can not commit"
+            for _ in range(5):
+                assert not rebuilds(), "the rebuild would not see the late trade, and would take its mark away"
+            assert pipeline.scalar(old_marks) == 1
+        wait(rebuilds, "rebuild")
+        assert [row[0] for row in pipeline.rows(BARS)] == ["1m", "1s"] and not pipeline.scalar(old_marks)
+        with the_tasks(settings):
+            pipeline.settle()
+    assert pipeline.differences() == []
+
+
+def test_marks_years_apart_rebuild_two_days_and_not_what_is_between(pipeline):
+    """A tick between them that got into the table by another way shows it: nothing marks it, so it has no bar."""
+    settings, between_us = pipeline.settings, START_US - 365 * US_PER_DAY
+    ensure_tick_leaves(pipeline.database, [from_us(between_us).date()], datetime.now(UTC).date())
+    between = "INSERT INTO raw_ticks (symbol, trade_id, timestamp, price, size, side) VALUES ('A', 5, %s, 1, 1, 'b') RETURNING 1"
+    with a_writer(settings), an_aggregator(settings):
+        with the_tasks(settings):
+            pipeline.send(seconds(0, 190))
+            pipeline.settle()
+        assert pipeline.scalar(between, from_us(between_us)) == 1
+        of_2024 = seconds(0, 3, START_US - 730 * US_PER_DAY, "A", 10)
+        pipeline.send([Trade("A", 1, START_US + 70 * SECOND, "999", "1", "s"), *of_2024])
+        marked = "SELECT count(DISTINCT date_trunc('year', to_timestamp(first_us / 1e6))) FROM dirty_ranges"
+        wait(lambda: pipeline.scalar(marked) == 2, "marks")
+        with the_tasks(settings):
+            pipeline.settle()
+    days = "SELECT DISTINCT timestamp::date FROM processed_bars ORDER BY 1"
+    assert [day for (day,) in pipeline.rows(days)] == [from_us(at).date() for at in (START_US - 730 * US_PER_DAY, START_US)]
+    assert [row[0] for row in pipeline.rows(BARS)] == ["1m", "1s"]
+    assert {(row[0], row[3].date()) for row in pipeline.differences()} == {("wrong or missing", from_us(between_us).date())}
 
 
 def test_a_tick_older_than_retention_is_a_dead_letter_and_its_day_is_never_rebuilt(pipeline):

@@ -10,7 +10,7 @@ import redis
 from psycopg2.extensions import connection as Connection
 
 from common.codec import encode_rows
-from common.database import transaction
+from common.database import connect_database, transaction
 from common.lifecycle import Stop
 from common.settings import Settings
 from common.streams import GROUP, Entry, EntryId, append
@@ -32,6 +32,18 @@ def a_writer(settings: Settings, number: int = 1) -> Iterator[None]:
         stop.ask()
         thread.join(20)
     assert not thread.is_alive()
+
+
+@contextmanager
+def locked(settings: Settings, table: str) -> Iterator[None]:
+    """Nobody writes to the table meanwhile; who reads goes on."""
+    holder = connect_database(settings, "holder")
+    try:
+        with holder.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        yield
+    finally:
+        holder.close()
 
 
 def wait(reached: Callable[[], Any], what: str, deadline_s: float = 20.0) -> None:

@@ -1,5 +1,6 @@
 """A writer against the real Redis and PostgreSQL: acknowledged after commit, nothing lost, whoever died or was restored."""
 
+import contextlib
 import time
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from common.streams import GROUP, EntryId, last_delivered
 from common.trades import Trade
 from consumer.group import Committed, WritersGroup, done_key
-from tests.consumer.running import STREAM, a_writer, hand_out, pending, rows, send, wait
+from tests.consumer.running import STREAM, a_writer, hand_out, locked, pending, rows, send, wait
 
 NOW_US = time.time_ns() // 1000
 BLOCK_COMMIT = """
@@ -118,6 +119,32 @@ def test_a_lost_session_is_replaced(settings, redis_client, database):
         send(redis_client, trade(2))
         wait(lambda: stored_ids(database) == [1, 2] and pending(redis_client) == 0, "stored by a new session")
     assert not rows(database, "TABLE dead_letters")
+
+
+def test_an_outage_longer_than_the_claim_time_makes_no_dead_letter(settings, redis_client, database, group):
+    """PostgreSQL takes no tick for that long: entries go from worker to worker and back, and are stored when it does."""
+    hasty = settings.model_copy(update={"claim_after_s": 0.5})
+    owners: dict[bytes, list[bytes]] = {}
+
+    def came_back() -> bool:
+        for each in redis_client.xpending_range(STREAM, GROUP, "-", "+", 100):
+            of_entry, owner = owners.setdefault(each["message_id"], []), each["consumer"]
+            if of_entry[-1:] != [owner]:
+                of_entry.append(owner)
+                rows(database, KILL_SESSION)  # who waited starts over, with its own pending entries first
+        return any(len(of_entry) >= 4 for of_entry in owners.values())
+
+    for n in range(10):
+        send(redis_client, trade(2 * n), trade(2 * n + 1))
+    with contextlib.ExitStack() as writers:
+        with locked(hasty, "raw_ticks"):
+            writers.enter_context(a_writer(hasty, 1))
+            wait(lambda: pending(redis_client) == 10, "a writer that has all")
+            writers.enter_context(a_writer(hasty, 2))
+            wait(came_back, "entries that were taken over, and over again", 60)
+            assert pending(redis_client) == 10 and not stored_ids(database)
+        wait(lambda: pending(redis_client) == 0, "acknowledgements", 60)
+    assert stored_ids(database) == list(range(20)) and not rows(database, "TABLE dead_letters")
 
 
 def test_what_nobody_can_store_is_a_dead_letter_with_its_reason_and_place(settings, redis_client, database):
