@@ -5,14 +5,17 @@ from typing import Any
 import redis
 from psycopg2.extensions import connection as Connection
 
+from common.codec import split_rows
 from common.database import transaction
 from common.errors import ConfigError
 from common.log import get_logger
 from common.settings import Settings
-from common.streams import START, EntryId, streams_of, writers_position
+from common.streams import START, EntryId, stream_of, streams_of, writers_position
 
 #: The number of streams that were last read.
 LAYOUT = "layout"
+#: A hash: stream of an earlier number -> its last entry, which all had finished when the number changed.
+DRAINED = "layout:drained"
 
 log = get_logger(__name__)
 
@@ -20,21 +23,41 @@ log = get_logger(__name__)
 def keep_layout(settings: Settings, client: redis.Redis, connection: Connection) -> None:
     """Refuse another number of streams while those of the old one hold what a reader has not finished; note it otherwise.
 
+    Readers ask before they read, and who appends asks before its first entry: streams of the old and the new number may have
+    the same name, and an entry in one that nobody noted would look like an old one that nobody has read.
+
     Raises:
         ConfigError: names the streams, and how to drain them.
     """
     told: Any = client.get(LAYOUT)
-    waiting = _waiting(settings, client, connection, int(told) if told else settings.shards)
+    before = int(told) if told else settings.shards
+    ends: dict[Any, Any] = _ends(client, streams_of(before))
+    waiting = _waiting(settings, client, connection, before)
     told = client.get(LAYOUT)  # another process may have seen the streams empty, and trades may have come since
     if waiting and told and int(told) == settings.shards:
         log.warning("%s: of another GEMS_SHARDS; nobody reads what it holds", ", ".join(waiting))
     elif waiting:
-        before = int(told) if told else _shards_of(waiting)
+        theirs = int(told) if told else _shards_of(waiting)
         raise ConfigError(
             f"GEMS_SHARDS: is {settings.shards}, and {', '.join(waiting)} of another number still holds trades that are not "
-            f"stored or not in bars; start with GEMS_SHARDS={before} without the feed until lag and pending are 0, then change it"
+            f"stored or not in bars; start with GEMS_SHARDS={theirs} without the feed until lag and pending are 0, then change it"
         )
+    elif before != settings.shards and ends:
+        client.hset(DRAINED, mapping=ends)
     client.set(LAYOUT, settings.shards)
+
+
+def rows_by_stream(rows: str, shards: int) -> dict[str, str]:
+    """Rows of an entry that was made for another number of streams, by the stream they belong to now; in their order."""
+    by_stream: dict[str, list[str]] = {}
+    for row in split_rows(rows):
+        by_stream.setdefault(stream_of(row.partition(",")[0], shards), []).append(row)
+    return {stream: "\n".join(own) + "\n" for stream, own in by_stream.items()}
+
+
+def _ends(client: redis.Redis, streams: list[str]) -> dict[str, bytes]:
+    newest: dict[str, Any] = {stream: client.xrevrange(stream, count=1) for stream in streams}
+    return {stream: found[0][0] for stream, found in newest.items() if found}
 
 
 def _waiting(settings: Settings, client: redis.Redis, connection: Connection, before: int) -> list[str]:
@@ -57,10 +80,10 @@ def _shards_of(names: list[str]) -> int:
 
 
 def _is_finished(client: redis.Redis, connection: Connection, stream: str, shard: int) -> bool:
-    newest: Any = client.xrevrange(stream, count=1)
-    if not newest:
+    end = _ends(client, [stream]).get(stream)
+    if end is None or client.hget(DRAINED, stream) == end:
         return True
-    last = EntryId.parse(newest[0][0])
+    last = EntryId.parse(end)
     with transaction(connection), connection.cursor() as cursor:
         cursor.execute("SELECT position_ms, position_seq FROM checkpoints WHERE shard = %s", (shard,))
         row = cursor.fetchone()

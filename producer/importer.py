@@ -37,10 +37,11 @@ def import_file(
     """Import one file now; `on_progress(fraction, counts)` is called about every second.
 
     Raises:
-        GemsError: what is wrong with the file, in a sentence. Stopped: `stop` was asked for.
+        GemsError: what is wrong with the file, or with GEMS_SHARDS, in a sentence. Stopped: `stop` was asked for.
     """
     patient = Patient(settings, stop or Stop(), "import")
     try:
+        patient.keep_layout()
         tell = on_progress or (lambda fraction, counts: None)
         return FileImport(settings, patient, path, path.name, symbol, f"file:{path.name}", tell).run()
     finally:
@@ -62,8 +63,12 @@ class Importer:
         """Serve tasks; beside them, a thread that looks after posted ticks.
 
         Raises:
-            BaseException: the one that ended that thread.
+            BaseException: the one that ended that thread. ConfigError: the streams of another GEMS_SHARDS are not drained.
         """
+        try:
+            self._patient.keep_layout()
+        except Stopped:
+            return
         thread = threading.Thread(target=self._look_after_posted, name="posted", daemon=True)
         thread.start()
         with contextlib.suppress(Stopped):

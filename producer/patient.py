@@ -8,6 +8,7 @@ import redis
 from psycopg2.extensions import connection as Connection
 
 from common.database import connect_database, transient
+from common.layout import keep_layout
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
@@ -64,6 +65,14 @@ class Patient:
                 return ask(self.redis)
             except (redis.RedisError, OSError) as exc:
                 self.rest(next(delays_s), f"Redis: {exc}")
+
+    def keep_layout(self) -> None:
+        """Before the first entry: the streams may be those of GEMS_SHARDS.
+
+        Raises:
+            ConfigError: those of another number are not drained.
+        """
+        self.of_redis(lambda client: self.of_database(lambda connection: keep_layout(self._settings, client, connection)))
 
     def rest(self, delay_s: float, cause: str, idle: bool = False) -> None:
         """Wait before the next try; `idle`: leave `meanwhile` alone."""

@@ -18,6 +18,7 @@ from common.codec import decode_rows
 from common.database import transaction
 from common.errors import StoreUnavailable
 from common.journal import SUFFIX, Journal, Post, append_posts, posted_folder, read_posts
+from common.layout import rows_by_stream
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
@@ -98,7 +99,8 @@ class PostedTicks:
         if lost:
             rows = sum(post.n for post in lost)
             log.warning("%d posted ticks were acknowledged and are not stored: Redis has lost them; sending them again", rows)
-            self._journal.append(append_posts(self._patient.redis, lost))
+            again = [own for post in lost for own in respread(post, self._settings.shards)]
+            self._journal.append(append_posts(self._patient.redis, again))
             self.sent_again += rows
         return True
 
@@ -109,6 +111,12 @@ class PostedTicks:
             newest[post.stream] = max(newest.get(post.stream, START), EntryId.parse(post.entry_id))
         client = self._patient.redis
         return all((writers_position(client, stream) or START) >= min(at, _last(client, stream)) for stream, at in newest.items())
+
+
+def respread(post: Post, shards: int) -> list[Post]:
+    """A post by the streams of today: it may have been made with another GEMS_SHARDS."""
+    by_stream = rows_by_stream(post.rows, shards)
+    return [post._replace(stream=stream, rows=rows, n=rows.count("\n")) for stream, rows in by_stream.items()]
 
 
 def lost_posts(connection: Connection, posts: Sequence[Post]) -> list[Post]:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import redis
 
+from common.layout import rows_by_stream
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.streams import EntryId, append
@@ -36,6 +37,12 @@ def send(client: redis.Redis, batches: Sequence[Batch]) -> dict[str, EntryId]:
     return newest
 
 
+def respread(batches: Sequence[Batch], shards: int) -> list[Batch]:
+    """The batches by the streams of that many shards; the order of each symbol's rows is kept."""
+    by_stream = [(batch, stream, rows) for batch in batches for stream, rows in rows_by_stream(batch.rows, shards).items()]
+    return [batch._replace(stream=stream, rows=rows, n=rows.count("\n")) for batch, stream, rows in by_stream]
+
+
 class Publisher:
     """Takes batches from any thread and sends them in the order they came.
 
@@ -43,8 +50,9 @@ class Publisher:
     A full spool closes the feeds (`feeds_closed`); what they have read by then waits in memory.
     """
 
-    def __init__(self, client: redis.Redis, spool: Spool, stop: Stop) -> None:
-        self._client, self._spool, self._stop = client, spool, stop
+    def __init__(self, client: redis.Redis, spool: Spool, stop: Stop, respread_to: int | None = None) -> None:
+        """`respread_to`: the spool is of an earlier run, whose GEMS_SHARDS may have been another; that of today."""
+        self._client, self._spool, self._stop, self._respread_to = client, spool, stop, respread_to
         self._queue: queue.Queue[Batch] = queue.Queue(QUEUED_BATCHES)
         self._closing = False
         self._in_hand: list[Batch] = []
@@ -120,9 +128,9 @@ class Publisher:
         self._in_hand = []
 
     def _replay(self) -> None:
-        batches = self._spool.peek(PIPELINE_BATCHES)
-        if batches and self._sent(batches):
-            self._spool.drop(len(batches))
+        spooled = self._spool.peek(PIPELINE_BATCHES)
+        if spooled and self._sent(spooled if self._respread_to is None else respread(spooled, self._respread_to)):
+            self._spool.drop(len(spooled))
             if not self._spool:
                 log.info("the spool is empty again")
 

@@ -15,10 +15,11 @@ from psycopg2.extensions import connection as Connection
 
 from common.database import connect_database, wait_for_schema
 from common.errors import ConfigError
+from common.layout import keep_layout
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
-from common.streams import connect_redis
+from common.streams import TRANSIENT, connect_redis
 from producer.backfill import Backfill
 from producer.catchup import CatchUp
 from producer.clock import StreamClock
@@ -51,8 +52,10 @@ def run_producer(settings: Settings, stop: Stop) -> None:
     with connect_redis(settings, socket_timeout=5) as client, _alone_in(folder, stop) as alone:
         if not alone:
             return
+        if not _layout_kept(settings, client, connection, stop):
+            return
         spool = Spool(folder, settings.spool_max_mb * 1024 * 1024)
-        if _replayed(client, spool, stop) and resumed(client, connection, flows, stop):
+        if _replayed(settings, client, spool, stop) and resumed(client, connection, flows, stop):
             Producer(settings, client, spool, flows, connection, stop).run()
 
 
@@ -73,11 +76,28 @@ def _alone_in(folder: Path, stop: Stop) -> Iterator[bool]:
                 return
 
 
-def _replayed(client: redis.Redis, spool: Spool, stop: Stop) -> bool:
+def _layout_kept(settings: Settings, client: redis.Redis, connection: Connection, stop: Stop) -> bool:
+    """False if asked to stop before Redis could be asked.
+
+    Raises:
+        ConfigError: the streams of another GEMS_SHARDS are not drained.
+    """
+    for delay_s in backoff_s():
+        try:
+            keep_layout(settings, client, connection)
+            return True
+        except (*TRANSIENT, redis.ResponseError) as exc:
+            log.warning("waiting for Redis: %s; next try in %.1f s", exc, delay_s)
+        if stop.wait(delay_s):
+            return False
+    raise AssertionError("backoff_s never ends")
+
+
+def _replayed(settings: Settings, client: redis.Redis, spool: Spool, stop: Stop) -> bool:
     """Send what an earlier run left in the spool: only then does the stream tell where to resume."""
     if spool:
         log.info("%d bytes wait in the spool from an earlier run", spool.bytes)
-    publisher = Publisher(client, spool, stop)
+    publisher = Publisher(client, spool, stop, respread_to=settings.shards)
     while spool and not stop.requested():
         publisher.step()
     return not stop.requested()

@@ -30,9 +30,11 @@ def take_in(stores: Stores, posted: Posted, body: bytes, key: str | None) -> str
     Raises:
         SourceConflict: a symbol has ids of another kind; nothing was appended.
         Conflict: the key was used for another body.
+        StoreUnavailable: the streams of another GEMS_SHARDS are not drained, or the disk takes nothing.
     """
     digest = hashlib.sha256(body).hexdigest()
     with stores.session() as connection:
+        stores.keep_layout(connection)
         by_source = _register(connection, posted)
         if key is None:
             _append(stores, by_source)

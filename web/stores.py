@@ -9,7 +9,9 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy import create_engine
 
 from common.database import connect_database
+from common.errors import ConfigError, StoreUnavailable
 from common.journal import Journal
+from common.layout import keep_layout
 from common.settings import Settings
 from common.streams import connect_redis
 
@@ -27,6 +29,7 @@ class Stores:
         self.settings = settings
         self.redis: redis.Redis = connect_redis(settings, socket_timeout=REDIS_TIMEOUT_S)
         self.journal = Journal(settings)
+        self._layout_is_kept = False
         # pre_ping replaces sessions that a restarted server has left dead, before a request meets one.
         self._engine = create_engine(
             "postgresql+psycopg2://", creator=self._connect, pool_pre_ping=True, pool_use_lifo=True,
@@ -45,6 +48,20 @@ class Stores:
             if connection.closed:
                 pooled.invalidate()
             pooled.close()
+
+    def keep_layout(self, connection: Connection) -> None:
+        """Before the first entry that this web appends: the streams may be those of GEMS_SHARDS. Ends the session's transaction.
+
+        Raises:
+            StoreUnavailable: those of another number are not drained.
+        """
+        if self._layout_is_kept:
+            return
+        try:
+            keep_layout(self.settings, self.redis, connection)
+        except ConfigError as exc:
+            raise StoreUnavailable(str(exc)) from exc
+        self._layout_is_kept = True
 
     def row(self, statement: str, params: Mapping[str, Any] | None = None) -> tuple[Any, ...] | None:
         """The first row that one statement answers, in a transaction of its own; None without one."""
