@@ -12,6 +12,7 @@ from aggregator.marks import kept_span
 from aggregator.pairbook import Written, compute_series
 from aggregator.rebuild import Span, rebuild
 from aggregator.revised import follow_up, revised_event
+from aggregator.scan import scan
 from aggregator.statbook import StatsKey, compute_stats
 from common.database import transaction
 from common.events import publish
@@ -39,6 +40,7 @@ class Computer:
         self._settings, self._client, self._connection, self._leaves = settings, client, connection, BarLeaves()
         self._pause = pause  # called between pieces of a long task, outside of any transaction
         self._kinds: dict[str, Callable[[Task], Counts]] = {"bars": self._bars, "spread": self._spread, "stats": self._stats}
+        self._kinds["scan"] = lambda task: scan(settings, connection, task, pause)
 
     @property
     def kinds(self) -> list[str]:

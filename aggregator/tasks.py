@@ -14,6 +14,7 @@ from aggregator.compute import Computer
 from aggregator.marks import Rebuilder
 from aggregator.pairtests import run_waiting_tests
 from aggregator.revised import follow_up
+from aggregator.scan import queue_due_scans
 from common.database import connect_database, transaction, transient, wait_for_schema
 from common.errors import StoreUnavailable
 from common.health import Heartbeat
@@ -27,6 +28,8 @@ TURN_S = 0.1
 TESTS_A_TURN = 20
 KEEP_TASKS_DAYS = 7
 FORGET_EVERY_S = 3600.0
+#: How often it is looked whether a scan is due.
+SCANS_EVERY_S = 1.0
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 _ONE_REBUILDER = 0x6765_6D73_0002
 
@@ -66,13 +69,16 @@ class TaskWorker:
         self._computer = Computer(settings, self._client, connection, self._meanwhile)
         self._rebuilder = Rebuilder(settings, self._client, connection, self._leaves)
         self._heartbeat = Heartbeat(self._client, "tasks")
-        self._next_forget_s = 0.0
+        self._next_forget_s = self._next_scan_s = 0.0
         self._facts = {"rebuilt": 0, "tests": 0, "tasks": 0}
 
     def turn(self) -> bool:
         """Do what is due; True if there may be more."""
         rebuilt = self._rebuild()
         tests = run_waiting_tests(self._settings, self._connection, TESTS_A_TURN)
+        if time.monotonic() >= self._next_scan_s:
+            self._next_scan_s = time.monotonic() + SCANS_EVERY_S
+            queue_due_scans(self._settings, self._connection, time.time())
         task = claim_task(self._connection, self._computer.kinds)
         if task:
             self._do(task)

@@ -1,6 +1,6 @@
 """Tasks: work that an API call or a person asked for, a row each, claimed by one process, resumed after a crash.
 
-Kinds: `ingest` (done when made), `import` (producer), `bars`, `spread`, `stats` (aggregator).
+Kinds: `ingest` (done when made), `import` (producer), `bars`, `spread`, `stats`, `scan` (aggregator).
 States: queued -> running -> done | failed. A running task unseen for 30 s is claimed again.
 """
 

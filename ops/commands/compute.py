@@ -16,7 +16,8 @@ FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars 
 ORDER BY timestamp DESC LIMIT 10
 """
 _STATS = """
-SELECT timestamp, returns, volatility, volume_ma, price_change_pct, high_low_range FROM price_stats
+SELECT timestamp, returns, volatility, realised_volatility, volume_ma, price_change_pct, high_low_range, vwap,
+    taker_imbalance, atr, drawdown FROM price_stats
 WHERE symbol = %s AND timeframe = %s AND window_bars = %s ORDER BY timestamp DESC LIMIT 10
 """
 
@@ -58,11 +59,16 @@ def spread(
 @takes_house
 @click.option("--symbol", required=True)
 @click.option("--timeframe", default="1s", show_default=True)
-@click.option("--window", default=20, show_default=True, type=click.IntRange(2, 10_000), help="Bars in the rolling window.")
-def stats(house: House, symbol: str, timeframe: str, window: int) -> int:
-    """Returns, volatility, mean volume, change and range of a symbol's bars."""
-    symbol = symbol.upper()
-    params = {"symbol": symbol, "timeframe": timeframe, "window": window}
+@click.option("--window", default=None, type=click.IntRange(2, 10_000), help="Bars in it; default GEMS_STATS_WINDOW.")
+@click.option("--from", "from_us", callback=stamp, help="First UTC day, 2026-11-23, or a stamp.")
+@click.option("--to", "to_us", callback=stamp, help="End, not included.")
+def stats(
+    house: House, symbol: str, timeframe: str, window: int | None, from_us: int | None, to_us: int | None
+) -> int:
+    """Returns, volatilities, volume, range, VWAP, imbalance, ATR and drawdown of a symbol's bars."""
+    symbol, window = symbol.upper(), window or house.settings().stats_window
+    span = {name: value for name, value in (("start_us", from_us), ("end_us", to_us)) if value is not None}
+    params = {"symbol": symbol, "timeframe": timeframe, "window": window, **span}
     return _compute(house, "stats", params, _STATS, (symbol, timeframe, window))
 
 

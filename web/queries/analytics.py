@@ -1,22 +1,44 @@
 # ruff: noqa: S608 - only constants of this package are text; values travel as parameters
-"""Price statistics."""
+"""Price statistics, as they are or as they were known at some moment."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from common.timeframes import TIMEFRAMES_S
 from web.queries.pieces import as_list, finite, instant, sort, within
 from web.stores import Stores
 
-_STATS_FLOATS = ("returns", "volatility", "volume_ma", "price_change_pct", "high_low_range")
-
-
-def _list(name: str, columns: str, table: str, query: Mapping[str, Any]) -> str:
-    newest = f"SELECT *, timestamp AS at FROM {table}{within(query)} ORDER BY timestamp DESC LIMIT %(limit)s"
-    by = sort(query["order"]).replace("timestamp", "at")
-    return as_list(name, f"SELECT {instant('at')} AS timestamp, {columns} FROM ({newest}) AS newest ORDER BY {by}")
+YEAR_S = 365 * 86_400
+_FLOATS = (
+    "returns", "log_return", "volatility", "realised_volatility", "volume_ma", "price_change_pct", "high_low_range", "vwap",
+    "taker_imbalance", "atr", "drawdown",
+)  # fmt: skip
+_COLUMNS = ", ".join(("timestamp", *_FLOATS, "has_gap", "revision", "written_at"))
+_OF_SERIES = "WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s AND window_bars = %(window)s"
 
 
 def stats_rows(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"stats": [...], "count"}` of a symbol."""
-    table = "price_stats WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s AND window_bars = %(window)s"
-    return stores.text(_list("stats", ", ".join(map(finite, _STATS_FLOATS)), table, query), query)
+    """`{"stats": [...], "count"}` of a symbol; with `as_of`, the rows that were written by then."""
+    scaled = dict.fromkeys(_FLOATS, "")
+    if query["annualised"]:
+        bars_a_year = YEAR_S / TIMEFRAMES_S[query["timeframe"]]
+        scaled["volatility"] = f" * sqrt({bars_a_year!r})"
+        scaled["realised_volatility"] = f" * sqrt({bars_a_year!r} / %(window)s)"
+    floats = ", ".join(f"{name}{by} AS {name}" for name, by in scaled.items())
+    columns = f"{', '.join(map(finite, _FLOATS))}, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window"
+    newest = f"SELECT * FROM ({_versions(query)}) AS versions ORDER BY timestamp DESC LIMIT %(limit)s"
+    shown = f"SELECT timestamp AS at, {floats}, has_gap, revision, written_at FROM ({newest}) AS newest"
+    by = sort(query["order"]).replace("timestamp", "at")
+    rows = f"SELECT {instant('at')} AS timestamp, {columns} FROM ({shown}) AS shown ORDER BY {by}"
+    return stores.text(as_list("stats", rows), query)
+
+
+def _versions(query: Mapping[str, Any]) -> str:
+    """SQL of the rows of a series, one of each time."""
+    if not query.get("as_of"):
+        return f"SELECT {_COLUMNS} FROM price_stats {_OF_SERIES}{within(query)}"
+    known = f"{_OF_SERIES}{within(query)} AND written_at <= %(as_of)s"
+    return (
+        f"SELECT {_COLUMNS} FROM price_stats {known}"
+        f" UNION ALL SELECT {_COLUMNS} FROM stats_revisions {known} AND replaced_at > %(as_of)s"
+    )

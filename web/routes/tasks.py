@@ -12,7 +12,6 @@ from common.trades import to_us
 from web.api import Blueprint, json_text, stores
 from web.errors import NotFound
 from web.queries.tasks import task_json
-from web.routes.analytics import STATS_WINDOW
 from web.schemas import Body, Stamp, Symbol, Timeframe, Whole
 
 blueprint = Blueprint("tasks", __name__, url_prefix="/api", description="Work that takes a while")
@@ -104,12 +103,12 @@ class ProcessBarsResource(MethodView):
         return {"status": "processing", "task_id": task_id, "symbol": body["symbol"], "timeframe": body["timeframe"]}
 
 
-class StatsTask(Body):
+class StatsTask(RangedTask):
     """Which symbol's statistics to compute again."""
 
     symbol = Symbol(required=True)
     timeframe = Timeframe(load_default="1s")
-    window = Whole(2, 10_000, load_default=STATS_WINDOW)
+    window = Whole(2, 10_000, metadata={"description": "Bars in the rolling window; default GEMS_STATS_WINDOW."})
 
 
 class StatsTaskMade(Made):
@@ -125,5 +124,6 @@ class ComputeStatsResource(MethodView):
     @blueprint.arguments(StatsTask)
     @blueprint.response(202, StatsTaskMade)
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Compute the statistics of a symbol from its bars"""
-        return {"status": "processing", "task_id": make_task("stats", body), "symbol": body["symbol"]}
+        """Compute the statistics of a symbol from its bars: any range and window; rows of other windows stay"""
+        params = {"window": stores().settings.stats_window, **body}
+        return {"status": "processing", "task_id": make_task("stats", params), "symbol": body["symbol"]}
