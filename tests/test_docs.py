@@ -18,7 +18,7 @@ from common.timeframes import TIMEFRAMES_S
 from ops.cli import COMMANDS, gems
 from ops.house import ROOT
 from ops.settings_page import PAGE, page
-from tests.web.rows import add_bars, add_pair_rows, add_stats, second
+from tests.web.rows import add_bars, add_pair_rows, add_scan, add_stats, second
 from web.app import close_app, create_app
 
 README = (ROOT / "README.md").read_text()
@@ -124,6 +124,7 @@ def filled(app: Flask, database: Connection) -> FlaskClient:
             add_bars(database, symbol, [second(0)], timeframe)
     add_pair_rows(database, "BTCUSDT_ETHUSDT", [{"timestamp": second(0)}])
     add_stats(database, "BTCUSDT", [(second(0), 0.1)])
+    add_scan(database, second(9), [("BTCUSDT_ETHUSDT", 0.01, 4.0, 2.5, 0.9)])
     return app.test_client()
 
 

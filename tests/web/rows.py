@@ -1,5 +1,6 @@
 """Rows for the read routes, put there by SQL as the services would."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,3 +70,19 @@ def add_stats(database: Connection, symbol: str, rows: Sequence[tuple[datetime, 
             "INSERT INTO price_stats (symbol, timeframe, window_bars, timestamp, returns, volume_ma) VALUES %s",
             [(symbol, "1s", window, at, returns, 0.0) for at, returns in rows],
         )
+
+
+def add_scan(database: Connection, finished: datetime | None, rows: Sequence[tuple[Any, ...]]) -> str:
+    """Store a scan: (pair, p-value, half-life, z, correlation)."""
+    scan_id = str(uuid.uuid4())
+    with database, database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO scan_runs (scan_id, timeframe, window_bars, symbols, computed_on, pairs, finished_at)"
+            " VALUES (%s, '1s', 60, '{A,B,C}', %s, %s, %s)", (scan_id, second(5), len(rows), finished),
+        )  # fmt: skip
+        for pair, *values in rows:
+            cursor.execute(
+                "INSERT INTO pair_scans (scan_id, symbol_pair, symbol1, symbol2, rows, carried, coint_pvalue, half_life, z_score,"
+                " correlation) VALUES (%s, %s, %s, %s, 60, 0, %s, %s, %s, %s)", (scan_id, pair, *pair.split("_"), *values),
+            )  # fmt: skip
+    return scan_id

@@ -2,7 +2,6 @@
 
 import json
 import math
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +14,7 @@ from psycopg2.extras import Json, execute_values
 from common.partitions import ensure_month_leaves
 from common.tasks import claim_task
 from common.trades import to_us
-from tests.web.rows import add_pair_rows, add_source, add_stats, second
+from tests.web.rows import add_pair_rows, add_scan, add_source, add_stats, second
 
 STATS = "/api/analytics/stats/"
 
@@ -155,22 +154,6 @@ def test_correlations_that_can_not_be_are_400(client: FlaskClient, query: dict[s
 
 
 #  Scans -------------------------------------------------------------------------------------------------------------
-
-
-def add_scan(database: Connection, finished: datetime | None, rows: list[tuple[str, Any, Any, Any, Any]]) -> str:
-    """Store a scan: (pair, p-value, half-life, z, correlation)."""
-    scan_id = str(uuid.uuid4())
-    with database, database.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO scan_runs (scan_id, timeframe, window_bars, symbols, computed_on, pairs, finished_at)"
-            " VALUES (%s, '1s', 60, '{A,B,C}', %s, %s, %s)", (scan_id, second(5), len(rows), finished),
-        )  # fmt: skip
-        for pair, *values in rows:
-            cursor.execute(
-                "INSERT INTO pair_scans (scan_id, symbol_pair, symbol1, symbol2, rows, carried, coint_pvalue, half_life, z_score,"
-                " correlation) VALUES (%s, %s, %s, %s, 60, 0, %s, %s, %s, %s)", (scan_id, pair, *pair.split("_"), *values),
-            )  # fmt: skip
-    return scan_id
 
 
 def test_the_newest_finished_scan_is_told_best_first(client: FlaskClient, database: Connection) -> None:
