@@ -1,13 +1,15 @@
 """A real instance and a real browser: Debian's Chromium, driven by playwright."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.browser.looking import Dashboard
-from tests.processes.house import Instance, an_instance
+from tests.browser.still import StillHouse, a_still_house
+from tests.processes.house import Instance, an_instance, wait_until
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _WHY = "no chromium here: apt-get install -y --no-install-recommends chromium"
@@ -58,3 +60,28 @@ def dashboard(desk: Dashboard) -> Dashboard:
     """The dashboard with its default view; the page stays open from test to test, as it does all day."""
     desk.faults.clear()
     return desk.open()
+
+
+@pytest.fixture(scope="session")
+def still(browser: Browser) -> Iterator[StillHouse]:
+    """A house in which nothing trades, for all tests that compare what is drawn or only change what is looked at."""
+    with a_still_house() as house:
+        yield house
+
+
+@pytest.fixture
+def page_of(browser: Browser, still: StillHouse) -> Iterator[Callable[..., Dashboard]]:
+    """Opens a dashboard of the still house: `page_of(query, width, **context)`."""
+    contexts = []
+
+    def opened(query: str = "", width: int = 1440, **options: Any) -> Dashboard:
+        size: ViewportSize = {"width": width, "height": 1000 if width > 500 else 844}
+        contexts.append(browser.new_context(viewport=size, timezone_id="America/New_York", **options))
+        dashboard = Dashboard(contexts[-1].new_page(), still.url)
+        dashboard.page.goto(f"{still.url}/{query}")
+        wait_until(lambda: dashboard.look("bars") and dashboard.look("live")["state"] == "live", 30, "bars and a live line")
+        return dashboard
+
+    yield opened
+    for context in contexts:
+        context.close()

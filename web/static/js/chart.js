@@ -9,9 +9,9 @@ const NEAR_THE_START = 30; // bars left of the view at which older ones are aske
 const BARS_IN_VIEW = { wide: 240, narrow: 90 };
 
 export class RowsChart {
-  /** `rows`: Rows; `older()`: asked for when the view comes near the first row; `live()`: asked for by "Go to live". */
-  constructor(box, rows, button, { older, live }) {
-    Object.assign(this, { box, rows, button, older });
+  /** `rows`: Rows; `older()`: asked for when the view comes near the first row; `live()`: asked for by "Go to live"; `seen()`: told whenever it has drawn. */
+  constructor(box, rows, button, { older, live, seen = () => {} }) {
+    Object.assign(this, { box, rows, button, older, seen });
     this.lines = []; // [series, row -> point]
     this.drawnTo = -Infinity;
     this.framed = false;
@@ -53,6 +53,7 @@ export class RowsChart {
     rows.settle();
     this.drawn();
     this.read();
+    this.seen();
   }
 
   drawAll() {

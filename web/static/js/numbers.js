@@ -2,27 +2,19 @@
 
 import { $, el, say } from "./dom.js";
 import { NONE, number, statistic } from "./format.js";
-import { Z_THRESHOLD } from "./pair.js";
-
-const COINT_LOOK_BACK = 600; // rows; the test is made every few bars
-
-function tested(rows) {
-  for (let at = rows.length - 1; at >= Math.max(0, rows.length - COINT_LOOK_BACK); at -= 1) {
-    if (rows[at].adf_pvalue !== null && rows[at].adf_pvalue !== undefined) return rows[at];
-  }
-  return null;
-}
+import { tested } from "./trading.js";
 
 function verdict(test) {
   if (!test || test.is_cointegrated === null) return ["Cointegrated", NONE, ""];
   return test.is_cointegrated ? ["Cointegrated", "yes, at 5 %", "good"] : ["Cointegrated", "no, at 5 %", ""];
 }
 
-export function showNumbers(rows, clock) {
+/** The newest of `rows`; its z-score stands out from `entry` on. */
+export function showNumbers(rows, clock, { entry }) {
   const row = rows.last;
   const test = tested(rows.all);
   const cells = [
-    ["z-score", row ? number(row.z_score, 3) : NONE, row && Math.abs(row.z_score) >= Z_THRESHOLD ? "hot" : ""],
+    ["z-score", row ? number(row.z_score, 3) : NONE, row && Math.abs(row.z_score) >= entry ? "hot" : ""],
     ["Spread", row ? statistic(row.spread) : NONE, ""],
     ["Hedge ratio", row ? statistic(row.hedge_ratio) : NONE, ""],
     ["Correlation", row ? number(row.correlation, 4) : NONE, ""],
@@ -31,7 +23,13 @@ export function showNumbers(rows, clock) {
     ["Intercept", row ? statistic(row.intercept) : NONE, ""],
     ["Spread sd", row ? statistic(row.rolling_std) : NONE, ""],
   ];
-  if (row && row.half_life !== undefined) cells.push(["Half-life, bars", statistic(row.half_life), ""]);
+  cells.push(
+    ["Half-life, bars", row ? number(row.half_life, 1) : NONE, ""],
+    ["Correlation of returns", row ? number(row.return_correlation, 4) : NONE, ""],
+    ["Hurst exponent", test ? number(test.hurst, 3) : NONE, ""],
+    ["Variance ratio", test ? number(test.variance_ratio, 3) : NONE, ""],
+  );
+  if (row && row.innovation_z != null) cells.push(["Innovation z", number(row.innovation_z, 3), ""], ["Method", row.method, ""]);
   const box = $("numbers");
   while (box.children.length > cells.length) box.lastChild.remove();
   while (box.children.length < cells.length) box.append(el("div", {}, el("dt"), el("dd")));

@@ -1,48 +1,35 @@
-/* A pair in five panes over one time axis: spread with bands, z-score, hedge ratio, correlation, and both legs in percent. */
+/* A pair in seven panes over one time axis: spread with bands, z-score with entries and exits, hedge ratio, correlation, p-value of
+ * cointegration, half-life, and both legs in percent. */
 
 import { $, el, say } from "./dom.js";
 import { faded } from "./colours.js";
 import { RowsChart } from "./chart.js";
 import { Band } from "./band.js";
-import { NONE, number, priceDigits, seconds, statistic } from "./format.js";
+import { priceDigits, seconds } from "./format.js";
+import { paneTexts, write } from "./pairlegend.js";
+import { bandOf, crossings, tested } from "./trading.js";
 
 const { LineSeries, createSeriesMarkers } = window.LightweightCharts;
-export const BAND_SDS = 2;
-export const Z_THRESHOLD = 2;
-const HEIGHTS = [3, 2.4, 1.5, 1.5, 2];
-const IN_PERCENT = 2;
+const HEIGHTS = [3, 2.4, 1.4, 1.4, 1.4, 1.4, 2];
+const [IN_LOGS, IN_PERCENT, WITH_STEPS] = [1, 2, 1];
+const SIGNIFICANT = 0.05;
 const QUIET = { lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false };
 
 export const toPairRow = (body) => ({ ...body, time: seconds(body.timestamp) });
 
-/** [upper, lower] of the band of a row, or null until its window is full. */
-export function bandOf(row) {
-  if (row.rolling_mean === null || row.rolling_std === null) return null;
-  return [row.rolling_mean + BAND_SDS * row.rolling_std, row.rolling_mean - BAND_SDS * row.rolling_std];
-}
-
-/** Where a trader would enter (|z| comes past the threshold) and leave (z comes back through 0). */
-export function crossings(rows, threshold = Z_THRESHOLD) {
-  const marks = [];
-  let side = 0;
-  for (const { time, z_score: z } of rows) {
-    if (z === null) continue;
-    if (side === 0 && Math.abs(z) >= threshold) marks.push({ time, enter: true, side: (side = Math.sign(z)) });
-    else if (side !== 0 && z * side <= 0) { marks.push({ time, enter: false, side }); side = 0; }
-  }
-  return marks;
-}
-
 export class PairChart extends RowsChart {
   constructor(rows, hooks, clock) {
     super($("pair-chart"), rows, $("pair-golive"), hooks);
+    Object.assign(this, { legs: ["", ""], rules: { entry: 2, exit: 0.5 }, digits: [2, 2] });
     this.make(clock);
     this.addSpread();
     this.addZ();
     this.hedge = this.line("hedge_ratio", {}, 2);
     this.correlation = this.line("correlation", {}, 3);
-    this.second = this.line("symbol2_price", { baseLineVisible: false }, 4);
-    this.first = this.line("symbol1_price", {}, 4);
+    this.returns = this.line("return_correlation", { ...QUIET, lineWidth: 1 }, 3);
+    this.addTests();
+    this.second = this.line("symbol2_price", { baseLineVisible: false }, 6);
+    this.first = this.line("symbol1_price", {}, 6);
     this.first.priceScale().applyOptions({ mode: IN_PERCENT });
     this.chart.panes().forEach((pane, at) => pane.setStretchFactor(HEIGHTS[at]));
     this.legends = HEIGHTS.map(() => this.box.appendChild(el("div", { className: "pane-legend" })));
@@ -64,15 +51,38 @@ export class PairChart extends RowsChart {
 
   addZ() {
     this.z = this.line("z_score", {}, 1);
-    this.thresholds = [Z_THRESHOLD, 0, -Z_THRESHOLD].map((price) =>
-      this.z.createPriceLine({ price, lineWidth: 1, lineStyle: price ? 2 : 3, axisLabelVisible: price !== 0, title: "" }));
+    this.thresholds = [];
     this.markers = createSeriesMarkers(this.z, []);
     this.z.applyOptions({
       autoscaleInfoProvider: (original) => {
         const found = original()?.priceRange ?? { minValue: 0, maxValue: 0 };
-        return { priceRange: { minValue: Math.min(-2.5, found.minValue), maxValue: Math.max(2.5, found.maxValue) } };
+        const least = this.rules.entry + 0.5;
+        return { priceRange: { minValue: Math.min(-least, found.minValue), maxValue: Math.max(least, found.maxValue) } };
       },
     });
+  }
+
+  addTests() {
+    this.pvalue = this.line("adf_pvalue", { lineType: WITH_STEPS, autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 1 } }) }, 4);
+    this.significant = this.pvalue.createPriceLine({ price: SIGNIFICANT, lineWidth: 1, lineStyle: 2, axisLabelVisible: true, title: "" });
+    this.halfLife = this.add(LineSeries, { ...QUIET, lineWidth: 1.5, lastValueVisible: true }, 5, (row) => point(row.time, row.half_life > 0 ? row.half_life : null));
+    this.halfLife.priceScale().applyOptions({ mode: IN_LOGS });
+  }
+
+  /** Other thresholds: {entry, exit}. */
+  setRules(rules) {
+    this.rules = rules;
+    this.dress(this.clock);
+  }
+
+  drawThresholds() {
+    const { down, muted, panel } = this.paint;
+    const { entry, exit } = this.rules;
+    for (const line of this.thresholds) this.z.removePriceLine(line);
+    this.thresholds = [...new Set([entry, -entry, exit, -exit, 0])].filter((price) => !Object.is(price, -0)).map((price) => this.z.createPriceLine({
+      price, lineWidth: 1, lineStyle: Math.abs(price) === entry ? 2 : 3, title: "", axisLabelVisible: Math.abs(price) === entry,
+      color: faded(Math.abs(price) === entry ? down : muted, 0.7), axisLabelColor: down, axisLabelTextColor: panel,
+    }));
   }
 
   colour() {
@@ -80,8 +90,11 @@ export class PairChart extends RowsChart {
     for (const edge of [this.mean, this.upper, this.lower]) edge.applyOptions({ color: faded(band, 0.8) });
     this.spread.applyOptions({ color: one });
     this.z.applyOptions({ color: z });
-    this.thresholds.forEach((line) => line.applyOptions(line.options().price
-      ? { color: faded(down, 0.75), axisLabelColor: down, axisLabelTextColor: this.paint.panel } : { color: faded(muted, 0.6) }));
+    this.drawThresholds();
+    this.pvalue.applyOptions({ color: z });
+    this.significant.applyOptions({ color: faded(down, 0.75), axisLabelColor: down, axisLabelTextColor: this.paint.panel });
+    this.halfLife.applyOptions({ color: one });
+    this.returns.applyOptions({ color: faded(band, 0.8) });
     this.correlation.applyOptions({ color: two });
     this.hedge.applyOptions({ color: one });
     this.first.applyOptions({ color: one, baseLineColor: faded(muted, 0.5), baseLineStyle: 3 });
@@ -96,14 +109,14 @@ export class PairChart extends RowsChart {
 
   drawChanged(times) {
     super.drawChanged(times);
-    if (times.some((time) => Math.abs(this.rows.at(time)?.z_score ?? 0) >= Z_THRESHOLD) || this.inside()) this.mark();
+    if (times.some((time) => Math.abs(this.rows.at(time)?.z_score ?? 0) >= this.rules.entry) || this.inside()) this.mark();
   }
 
   /** True while a position of the marks is open, so that its end is looked for. */
   inside() { return this.marked?.at(-1)?.enter ?? false; }
 
   mark() {
-    this.marked = crossings(this.rows.all);
+    this.marked = crossings(this.rows.all, this.rules);
     const { up, down, muted } = this.paint;
     this.markers.setMarkers(this.marked.map(({ time, enter, side }) => (enter
       ? { time, position: side > 0 ? "aboveBar" : "belowBar", shape: side > 0 ? "arrowDown" : "arrowUp", color: side > 0 ? down : up, size: 0.8 }
@@ -114,7 +127,8 @@ export class PairChart extends RowsChart {
     const rows = this.rows.all.slice(-50);
     const format = (precision) => ({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
     this.digits = [priceDigits(rows.map((row) => row.symbol1_price)), priceDigits(rows.map((row) => row.symbol2_price))];
-    this.correlation.applyOptions(format(3));
+    for (const line of [this.correlation, this.returns, this.pvalue]) line.applyOptions(format(3));
+    this.halfLife.applyOptions(format(1));
     const ratio = rows.findLast((row) => row.hedge_ratio !== null)?.hedge_ratio ?? 1;
     this.hedge.applyOptions(format(Math.abs(ratio) >= 100 ? 2 : Math.abs(ratio) >= 1 ? 3 : 5));
     const spread = Math.max(...rows.map((row) => Math.abs(row.spread ?? 0)), 0);
@@ -149,34 +163,11 @@ export class PairChart extends RowsChart {
   }
 
   legend(row, pointed) {
-    const [one, two] = this.legs ?? ["", ""];
-    const of = (name) => (row ? statistic(row[name]) : NONE);
+    const test = row ? tested(this.rows.all, this.rows.find(row.time)) : null;
     const when = pointed ? this.clock.time(row.time) : "";
-    write(this.legends[0], [["Spread", of("spread"), "one"], ["mean", of("rolling_mean")], [`± ${BAND_SDS} sd`, row?.rolling_std == null ? NONE : statistic(BAND_SDS * row.rolling_std)], [when, ""]]);
-    write(this.legends[1], [["z-score", row?.z_score == null ? NONE : number(row.z_score, 3), "z"], ["entry at", `± ${Z_THRESHOLD}`]]);
-    write(this.legends[2], [["Hedge ratio", of("hedge_ratio"), "one"]]);
-    write(this.legends[3], [["Correlation", row?.correlation == null ? NONE : number(row.correlation, 4), "two"]]);
-    write(this.legends[4], [[one, row ? number(row.symbol1_price, this.digits?.[0]) : NONE, "one"], [two, row ? number(row.symbol2_price, this.digits?.[1]) : NONE, "two"], ...notes(row)]);
+    const texts = paneTexts(row, { legs: this.legs, rules: this.rules, test, digits: this.digits, when });
+    texts.forEach((parts, at) => write(this.legends[at], parts));
   }
 }
 
 const point = (time, value) => (value === null || value === undefined ? { time } : { time, value });
-
-function notes(row) {
-  const found = [];
-  if (row?.carried) found.push([`${row.carried} carried`, ""]);
-  if (row?.has_gap) found.push(["uses a bar with a gap", ""]);
-  return found;
-}
-
-function write(box, parts) {
-  while (box.children.length > parts.length) box.lastChild.remove();
-  while (box.children.length < parts.length) box.append(el("span", {}, "", el("b")));
-  parts.forEach(([name, value, kind = ""], at) => {
-    const [text, bold] = box.children[at].childNodes;
-    const label = value === "" ? name : `${name} `;
-    if (text.data !== label) text.data = label;
-    say(bold, value);
-    if (bold.className !== kind) bold.className = kind;
-  });
-}

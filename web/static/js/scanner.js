@@ -1,58 +1,73 @@
-/* All pairs that are followed, at their newest row; shown where there is more than one. A click looks at the pair. */
+/* The live series at a timeframe, each at its newest row; shown where there is more than one. A click looks at the series. */
 
 import { $, el, say } from "./dom.js";
 import { get } from "./api.js";
+import { named } from "./follow.js";
 import { number, statistic } from "./format.js";
-import { Z_THRESHOLD } from "./pair.js";
-import { CONFIG, legsOf } from "./view.js";
+import { CONFIG, keyOf } from "./view.js";
 
 const AT_MOST = 40;
-export const SCANNED = CONFIG.pairs.length > 1 ? CONFIG.pairs.slice(0, AT_MOST) : [];
+const keyOfRow = (row) => keyOf({ pair: row.symbol_pair, window: row.window, method: row.method ?? "ols" });
 
 export class Scanner {
-  /** `choose(pair)`: look at it. */
-  constructor(choose) {
-    $("scanner").hidden = !SCANNED.length;
-    this.rows = new Map(SCANNED.map((pair) => [pair, null]));
-    this.lines = new Map(SCANNED.map((pair) => [pair, lineOf(pair, choose)]));
-    $("scanner-rows").replaceChildren(...[...this.lines.values()].map((line) => line.row));
+  /** `choose(series)`: look at it. */
+  constructor(book, choose) {
+    Object.assign(this, { book, choose, timeframe: "" });
+    this.rows = new Map();
+    this.lines = new Map();
   }
 
-  /** The newest row of each pair at a timeframe; live events go on from there. */
-  async load(timeframe) {
+  /** Names of the pairs that it wants to hear of. */
+  get pairs() { return [...new Set([...this.lines.values()].map(({ series }) => series.pair))]; }
+
+  /** Lines for the live series of a timeframe. */
+  fill(timeframe) {
+    const found = this.book.at(timeframe).slice(0, AT_MOST);
+    const wanted = found.length > 1 ? found : [];
+    if (timeframe !== this.timeframe) this.rows.clear();
     this.timeframe = timeframe;
-    for (const pair of SCANNED) {
-      const [symbol1, symbol2] = legsOf(pair, CONFIG.symbols);
+    this.lines = new Map(wanted.map((series) => [keyOf(series), this.lines.get(keyOf(series)) ?? lineOf(series, this.choose)]));
+    for (const key of [...this.rows.keys()]) if (!this.lines.has(key)) this.rows.delete(key);
+    $("scanner-rows").replaceChildren(...[...this.lines.values()].map((line) => line.row));
+    $("scanner").hidden = !wanted.length;
+  }
+
+  /** The newest row of each; live events go on from there. */
+  async load() {
+    const { timeframe } = this;
+    for (const [key, { series }] of this.lines) {
+      if (!series.legs) continue;
       try {
-        const { analytics } = await get("/api/analytics/spread/", { symbol1, symbol2, timeframe, limit: 1 });
+        const { analytics } = await get("/api/analytics/spread/", { ...named({ ...series, timeframe }, series.legs), limit: 1 });
         if (this.timeframe !== timeframe) return;
-        this.rows.set(pair, analytics[0] ?? null);
+        if (analytics.length) this.rows.set(key, analytics[0]);
       } catch { /* it is asked again with the next load; the strip says why */ }
     }
     this.draw();
   }
 
   hear(row) {
-    if (!this.rows.has(row.symbol_pair) || row.timeframe !== this.timeframe || row.window !== CONFIG.window || (row.method ?? "ols") !== (this.rows.get(row.symbol_pair)?.method ?? "ols")) return;
-    this.rows.set(row.symbol_pair, { ...this.rows.get(row.symbol_pair), ...row });
+    const key = keyOfRow(row);
+    if (row.timeframe === this.timeframe && this.lines.has(key)) this.rows.set(key, { ...this.rows.get(key), ...row });
   }
 
-  draw(chosen = this.chosen) {
-    this.chosen = chosen;
-    for (const [pair, row] of this.rows) {
-      const { row: line, cells } = this.lines.get(pair);
-      line.classList.toggle("chosen", pair === chosen);
-      say(cells[0], row ? number(row.z_score, 2) : "–");
-      cells[0].className = row && Math.abs(row.z_score) >= Z_THRESHOLD ? "hot" : "";
-      say(cells[1], row ? statistic(row.hedge_ratio) : "–");
-      say(cells[2], row ? number(row.correlation, 3) : "–");
-      say(cells[3], row ? number(row.adf_pvalue, 3) : "–");
+  draw(view = this.view) {
+    this.view = view;
+    for (const [key, { row: line, cells }] of this.lines) {
+      const row = this.rows.get(key);
+      line.classList.toggle("chosen", key === keyOf(view));
+      say(cells[0], number(row?.z_score, 2));
+      cells[0].className = row && Math.abs(row.z_score) >= view.entry ? "hot" : "";
+      say(cells[1], statistic(row?.hedge_ratio));
+      say(cells[2], number(row?.correlation, 3));
+      say(cells[3], number(row?.adf_pvalue, 3));
     }
   }
 }
 
-function lineOf(pair, choose) {
+function lineOf(series, choose) {
   const cells = Array.from({ length: 4 }, () => el("td"));
-  const button = el("button", { type: "button", className: "pick", onclick: () => choose(pair) }, pair.replace("_", "/"));
-  return { row: el("tr", {}, el("th", { scope: "row" }, button), ...cells), cells };
+  const usual = series.window === CONFIG.window && series.method === "ols";
+  const button = el("button", { type: "button", className: "pick", onclick: () => choose(series) }, series.pair.replaceAll("_", "/"));
+  return { series, row: el("tr", {}, el("th", { scope: "row" }, button, usual ? null : el("small", {}, `${series.window} ${series.method}`)), ...cells), cells };
 }
