@@ -12,7 +12,9 @@ import pytest
 import zstandard
 
 from ops.house import ROOT
+from producer.importer import import_file
 from tests import WHOLE
+from tests.pipeline import a_pipeline
 from tests.processes.house import Instance, an_instance, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
@@ -27,6 +29,9 @@ CANDLES = """
 SELECT extract(epoch FROM timestamp)::bigint * 1000, open, high, low, close, volume FROM processed_bars
 WHERE symbol = 'BTCUSDT' AND timeframe = 'TIMEFRAME' AND timestamp < '2025-01-01'
 """
+CLOSED = "SELECT count(*) FROM processed_bars WHERE timeframe = '5m'"
+TICKS = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM raw_ticks t"
+BARS = "SELECT timeframe, count(*), sum(hashtextextended(b::text, 0)) FROM processed_bars b GROUP BY timeframe ORDER BY timeframe"
 START_MS = 1_704_067_200_000
 
 
@@ -101,3 +106,17 @@ def test_candles_of_the_real_trades_are_binances_own(
         feed(instance, path)
         check_candles(instance, trades)
         assert psql(instance, "SELECT max(revision) FROM processed_bars WHERE symbol = 'BTCUSDT'") == [["0"]]
+
+
+def test_the_same_half_day_twice_raises_no_revision(archive, settings, redis_client, database):
+    path, trades = archive
+    with a_pipeline(settings, redis_client, database, "writer_0", "writer_1", "aggregator_0", "tasks") as pipeline:
+        tables = []
+        for _ in range(2):
+            assert import_file(settings, path).accepted == trades
+            pipeline.settle(150, closed=lambda: pipeline.scalar(CLOSED) == 12 * HOURS)
+            tables.append([*pipeline.rows(TICKS), *pipeline.rows(BARS)])
+        assert tables[0] == tables[1] and tables[0][0][0] == trades
+        assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0
+        assert pipeline.scalar("SELECT sum(repeated) FROM writer_positions") == trades
+        assert pipeline.scalar("SELECT count(*) FROM dead_letters") == 0 and pipeline.differences() == []
