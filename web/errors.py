@@ -22,7 +22,7 @@ from common.log import get_logger
 from common.streams import TRANSIENT
 
 RETRY_AFTER_S = 2
-_HEADERS_KEPT = ("allow", "retry-after")
+_HEADERS_KEPT = ("allow", "retry-after", "www-authenticate")
 
 log = get_logger(__name__)
 
@@ -147,8 +147,12 @@ def handle_redis(error: redis.RedisError) -> Response:
     """503 while Redis is away, full, loading or can not write its file."""
     if isinstance(error, redis.OutOfMemoryError):
         return answer(503, "Redis is full and takes nothing now; try again soon")
-    if isinstance(error, TRANSIENT) or str(error).startswith(("MISCONF", "CLUSTERDOWN", "TRYAGAIN")):
-        log.warning("Redis is away: %s; answered 503", error)
+    cause = str(error).rpartition("caused error: ")[2]  # a pipeline names the command first
+    if cause.startswith("MISCONF"):
+        log.warning("Redis takes nothing: %.200s; answered 503", cause)
+        return answer(503, "Redis can not write its file now; try again soon")
+    if isinstance(error, TRANSIENT) or cause.startswith(("CLUSTERDOWN", "TRYAGAIN")):
+        log.warning("Redis is away: %.200s; answered 503", cause)
         return answer(503, "Redis can not be reached now; try again soon")
     log.error("%s %s failed in Redis", request.method, request.path, exc_info=error)
     return answer(500, "something went wrong here; the log of the web says what")
