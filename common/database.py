@@ -11,7 +11,7 @@ from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 #: SQLSTATE classes that pass: connection, rollback, resources, lock, operator, system, internal.
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57", "58", "XX")
 #: SQLSTATE classes that name a fault in the rows: bad values, broken constraints.

@@ -17,6 +17,7 @@ from common.pairspec import pair_legs as pair_legs
 from common.timeframes import TIMEFRAMES_S, duration_s
 
 NameList = Annotated[tuple[str, ...], NoDecode]
+_RATE = re.compile(r"(\d{1,9})/(?:second|minute|hour|day)", re.ASCII)
 SYMBOL_PATTERN = re.compile(r"[A-Z0-9:._-]{1,40}")
 
 
@@ -28,7 +29,10 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="PostgreSQL to use, a libpq URL; empty: the embedded one.")
     redis_url: str = Field("", description="Redis to use, a URL with its database number; empty: the embedded one.")
     data_dir: Path = Field(Path("var"), description="Where an instance keeps its servers' files, spool, uploads and logs.")
-    host: str = Field("127.0.0.1", description="Address the web listens on.")
+    api_keys: Literal["on", "off"] = Field("off", description="Whether the API asks for keys (`./gems keys`); on where others reach it.")
+    host: str = Field("127.0.0.1", description="Address the web listens on; any but a loopback one needs GEMS_API_KEYS=on.")
+    allowed_hosts: NameList = Field((), description="Host names, beside localhost, under which a web without keys may be asked.")
+    rate_limit: str = Field("600/minute", description="Requests that each key may make where keys are on (`10/second;600/minute`).")
     port: int = Field(8000, ge=1, le=65535, description="Port the web listens on.")
 
     feed: Literal["sim", "binance"] = Field("sim", description="Where live trades come from: the simulated exchange or Binance.")
@@ -46,9 +50,6 @@ class Settings(BaseSettings):
     binance_rest_url: str = Field("", description="REST base without a path; empty: the feed's own.")
     connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
     stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
-    rotate_after_h: float = Field(
-        23.0, gt=0, le=24, description="Hours after which a connection is replaced, with overlap; the venue ends it after 24."
-    )
     rotate_after_h: float = Field(
         23.0, gt=0, le=24, description="Hours after which a connection is replaced, with overlap; the venue ends it after 24."
     )
@@ -116,10 +117,18 @@ class Settings(BaseSettings):
 
     @field_validator("host")
     @classmethod
-    def _only_this_machine(cls, value: str) -> str:
-        if value != "localhost" and not _is_loopback(value):
+    def _only_this_machine(cls, value: str, found: ValidationInfo) -> str:
+        if found.data.get("api_keys") != "on" and value != "localhost" and not _is_loopback(value):
             why = "would open an API without keys to other machines"
-            raise ValueError(f"{why}; use 127.0.0.1, or put a proxy that asks for credentials before it")
+            raise ValueError(f"{why}; set GEMS_API_KEYS=on (and make a key: ./gems keys add NAME --scope admin), or use 127.0.0.1")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        parts = [_RATE.fullmatch(part.strip()) for part in value.split(";")]
+        if not all(part and int(part[1]) > 0 for part in parts):
+            raise ValueError("must be such as 600/minute or 10/second;600/minute (second, minute, hour, day)")
         return value
 
     @model_validator(mode="before")
@@ -133,7 +142,7 @@ class Settings(BaseSettings):
         kept = [pair for pair in cls.model_fields["pairs"].default if pair_legs(pair, tuple(symbols))]
         return {**given, "pairs": tuple(kept) or (("_".join(symbols[:2]),) if len(symbols) > 1 else ())}
 
-    @field_validator("symbols", "pairs", "timeframes", mode="before")
+    @field_validator("symbols", "pairs", "timeframes", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -21,6 +21,7 @@ COMMANDS = {
     "redis-cli": "A redis-cli on the instance's Redis; what follows -- goes to redis-cli.",
     "compute": "Compute spreads or price statistics over stored bars, by hand.",
     "pairs": "Pair series that are kept up to date: list, add, remove.",
+    "keys": "Keys of the API, for other machines: add, list, revoke.",
     "scan": "Rank all pairs of the symbols: cointegration, half-life, z-score, correlations.",
     "recompute": "Pair rows again from stored bars; --check compares them with the rows made live.",
     "bars": "Rebuild bars from ticks, by hand.",

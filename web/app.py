@@ -5,10 +5,12 @@ from flask import Flask
 from common.errors import ConfigError
 from common.settings import Settings
 from common.streams import connect_redis
+from web.access import register_access
 from web.api import Api
 from web.binance.errors import register_refusals
 from web.errors import register_errors
 from web.health import Health
+from web.limits import register_limits
 from web.live import Hub
 from web.metrics import register_metrics
 from web.routes import API_BLUEPRINTS, PLAIN_BLUEPRINTS
@@ -26,7 +28,7 @@ def create_app(settings: Settings) -> Flask:
     """The web over these settings' PostgreSQL and Redis; neither has to be up yet.
 
     Raises:
-        ConfigError: a store is not named, or the host is open to other machines.
+        ConfigError: a store is not named.
     """
     for name in ("database_url", "redis_url"):
         if not getattr(settings, name):
@@ -44,7 +46,7 @@ def create_app(settings: Settings) -> Flask:
         OPENAPI_JSON_PATH="openapi.json",
     )
     _open_stores(app, settings)
-    _register(app)
+    _register(app, settings)
     return app
 
 
@@ -57,7 +59,7 @@ def _open_stores(app: Flask, settings: Settings) -> None:
     app.extensions["gems.hub"] = Hub(lambda: connect_redis(settings), health.facts, places)
 
 
-def _register(app: Flask) -> None:
+def _register(app: Flask, settings: Settings) -> None:
     api = Api(app)
     for blueprint in API_BLUEPRINTS:
         api.register_blueprint(blueprint)
@@ -67,6 +69,8 @@ def _register(app: Flask) -> None:
     register_metrics(app, app.extensions["gems.stores"], app.extensions["gems.hub"])
     register_errors(app)
     register_refusals(app)
+    register_limits(app, settings)
+    register_access(app, settings)
     register_security(app)
 
 

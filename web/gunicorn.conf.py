@@ -6,10 +6,14 @@ from typing import Any
 
 from common.errors import ConfigError
 from common.lifecycle import EXIT_CONFIG
+from common.log import set_up_log
 from common.settings import Settings
+from web.opening import require_admin_key
 
 try:
     _settings = Settings.from_env()
+    set_up_log("web", _settings.log_level)
+    require_admin_key(_settings)
 except ConfigError as exc:
     sys.stderr.write(f"web: {exc}\n")
     sys.exit(EXIT_CONFIG)

@@ -98,13 +98,15 @@ def _if_wanted(client: Client, frame: Frame | None) -> Iterator[bytes]:
 
 def _tail(client: Client, hub: Hub, gone: Callable[[], bool]) -> Iterator[bytes]:
     """What the hub hands out. XRANGE may have read further than the tail was: that is not sent twice."""
-    sent_s = time.monotonic()
+    sent_s = looked_s = time.monotonic()
     while not (hub.closed or client.too_slow):
+        if time.monotonic() - looked_s >= _LOOK_S:
+            looked_s = time.monotonic()
+            if gone():
+                return
         try:
             frame = client.frames.get(timeout=_LOOK_S)
         except queue.Empty:
-            if gone():
-                return
             if time.monotonic() - sent_s >= HEARTBEAT_S:
                 sent_s = time.monotonic()
                 yield HEARTBEAT

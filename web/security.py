@@ -1,4 +1,4 @@
-"""What a browser may do with our answers. Who may reach us at all: `GEMS_HOST` takes loopback addresses only."""
+"""What a browser may do with our answers. Who may ask for them at all: `web.access`."""
 
 from urllib.parse import urlsplit
 

@@ -15,6 +15,7 @@ from web.routes.market import blueprint as market
 from web.routes.pairs import blueprint as pairs
 from web.routes.receivers import blueprint as receivers
 from web.routes.scan import blueprint as scan
+from web.routes.session import blueprint as session
 from web.routes.silences import blueprint as silences
 from web.routes.spread import blueprint as spread
 from web.routes.stream import blueprint as stream
@@ -25,7 +26,7 @@ from web.routes.upload import blueprint as upload
 #: Part of the API, and so of its document.
 API_BLUEPRINTS = (
     ingest, upload, market, analytics, spread, pairs, scan, backtest, alerts, alert_actions, silences, receivers, deliveries,
-    tasks, health, stream,
+    tasks, health, stream, session,
 )  # fmt: skip
 #: Pages and files, and routes whose shapes are others'.
 PLAIN_BLUEPRINTS = (dashboard, assets, docs, binance, udf)

@@ -10,6 +10,7 @@ from marshmallow import ValidationError, fields
 
 from common.streams import EntryId
 from common.timeframes import TIMEFRAMES_S
+from web.access import lost_key
 from web.api import Blueprint, stores
 from web.errors import Problem, bad
 from web.frames import KIND_BY_TOPIC, Filter
@@ -81,7 +82,7 @@ def _streamed(hub: Hub, wanted: Filter, since: EntryId | None) -> Response:
     if not hub.wait_known(_JOIN_S):
         hub.leave()
         raise Problem(503, "Redis can not be reached now; try again soon")
-    gone = partial(hung_up, request.environ.get("gunicorn.socket"))
-    frames = Primed(listen(hub, stores().redis, wanted, since, gone))
+    has_hung_up, has_lost_key = partial(hung_up, request.environ.get("gunicorn.socket")), lost_key()
+    frames = Primed(listen(hub, stores().redis, wanted, since, lambda: has_hung_up() or has_lost_key()))
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
     return Response(frames, mimetype="text/event-stream", headers=headers)

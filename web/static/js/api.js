@@ -1,5 +1,7 @@
 /* The public API. A failure is an Error whose message is a sentence to show, with `status` (0: nobody answered) and `field`. */
 
+import { askForKey } from "./login.js";
+
 export class ApiError extends Error {
   constructor(message, status, field) {
     super(message);
@@ -21,6 +23,7 @@ async function ask(path, options) {
     if (fault.name === "AbortError") throw fault;
     throw new ApiError(UNREACHABLE, 0);
   }
+  if (response.status === 401) askForKey();
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(body?.error ?? `${path} answered ${response.status}`, response.status, body?.field);
   if (body === null) throw new ApiError(`${path} was cut short`, 0);
