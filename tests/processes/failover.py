@@ -92,7 +92,7 @@ class Replica:
     def __init__(self, servers: PrivateServers, primary: PrivateServers) -> None:
         self.port = servers.instance.redis_port
         self._client = redis.Redis.from_url(servers.redis_url())
-        self._client.acl_setuser("default", passwords=[f"+{primary.instance.redis_password}"])
+        self._client.acl_setuser("default", enabled=True, passwords=[f"+{primary.instance.redis_password}"])
         self._client.config_set("masterauth", primary.instance.redis_password)
         self._client.replicaof("127.0.0.1", primary.instance.redis_port)
 
