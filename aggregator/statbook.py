@@ -127,7 +127,7 @@ def _settle(cursor: Cursor, key: StatsKey, named: dict[str, Any], bars: Sequence
     cursor.execute(_CONTEXT, named)
     context = cursor.fetchall()[::-1]
     values, gaps = statistics_of(columns_of([bar[1:] for bar in bars]), columns_of([bar[1:] for bar in context]), key.window)
-    keys = [f"{key.symbol}\t{key.timeframe}\t{key.window}\t{iso_us(to_us(bar[0]))}" for bar in bars]
+    keys = [f"{key.symbol},{key.timeframe},{key.window},{iso_us(to_us(bar[0]))}" for bar in bars]
     stage_rows(cursor, copy_lines(keys, values, gaps))
     cursor.execute(_KEEP_OLD)
     cursor.execute(_SETTLE)
