@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from common.alertkinds import KINDS
+from common.alertkinds import KINDS, SEVERITIES
 from web.api import stores
 
 WINDOWS = (20, 30, 60, 120, 240, 500)
@@ -17,5 +17,6 @@ def page() -> str:
         "dashboard.html",
         settings=settings,
         alert_types=KINDS,
+        severities=SEVERITIES,
         windows=sorted({*WINDOWS, settings.window}),
     )

@@ -1,79 +1,36 @@
-/* Alerts: the form, the list, and notices when one is triggered. */
+/* Alerts: the list with what can be done about each, its history, and notices when one is triggered. */
 
 import { $, el, settled } from "./dom.js";
 import { get, post, remove } from "./api.js";
+import { eventOf, optionsOf, subjectOf, textOf, whatOf } from "./alerttexts.js";
 import { seconds, statistic } from "./format.js";
 import { announce, notice } from "./notices.js";
 
-const TEXTS = {
-  zscore_high: ["z-score above", 2], zscore_low: ["z-score below minus", 2], zscore_abs: ["|z-score| above", 2],
-  correlation_break: ["correlation below", 0.5], spread_above: ["spread above", null], spread_below: ["spread below", null],
-  volume_spike: ["volume over mean of 20, above", 3], price_movement: ["move in % above", 0.5],
-  price_above: ["price above", null], price_below: ["price below", null],
-  cointegration_lost: ["cointegration lost, p above", 0.05], feed_stale: ["seconds without a trade,", 30], gap: ["missing ids, more than", 0],
-};
-const FIELDS = { symbol_pair: "alert-subject", alert_type: "alert-type", "condition.threshold": "alert-threshold", "condition.timeframe": "alert-timeframe" };
 const AT_MOST = 200;
+const EVENTS_AT_MOST = 20;
+const PATH = "/api/analytics/alerts";
 
 /** Transitions that people are told of at once; the others are in the list and the history. */
 const TOLD = { triggered: "", repeated: "Still", cleared: "Over:", expired: "Expired:" };
-const thresholdOf = (alert) => alert.condition.threshold ?? TEXTS[alert.alert_type]?.[1] ?? "";
-
-const textOf = (type) => TEXTS[type]?.[0] ?? type.replaceAll("_", " ");
+const GONE = ["expired", "resolved"];
 
 export class Alerts {
-  /** `choices()`: {pairs, symbols, view, last(name)}; `subjects(names)`: told what the alerts in the list are about. */
-  constructor({ choices, subjects, clock }) {
-    Object.assign(this, { choices, subjects, clock });
+  /** `changed(alerts)`: told when the list is another; `clock()`. */
+  constructor({ changed, clock }) {
+    Object.assign(this, { changed, clock });
     this.all = [];
+    this.histories = new Map(); // by alert, or "all": the events that are shown below it
     this.load = settled(() => this.fetch(), 250);
-    for (const option of $("alert-type").options) option.textContent = textOf(option.value);
-    $("alert-type").addEventListener("change", () => { this.fill(); this.suggest(); });
-    $("alert-form").addEventListener("submit", (event) => { event.preventDefault(); this.create(); });
+    $("alert-history").addEventListener("click", () => this.toggle("all"));
     this.fetch();
-  }
-
-  /** Subjects that fit the chosen type; what is looked at comes first to hand. */
-  fill() {
-    const { pairs, symbols, view } = this.choices();
-    const ofPair = $("alert-type").selectedOptions[0].dataset.of === "pair";
-    const names = ofPair ? pairs : symbols;
-    const wanted = [$("alert-subject").value, ofPair ? view.pair : view.symbol].find((name) => names.includes(name)) ?? names[0];
-    $("alert-subject").replaceChildren(...names.map((name) => el("option", { value: name }, name.replace("_", "/"))));
-    if (wanted) $("alert-subject").value = wanted;
-  }
-
-  /** A threshold to begin with: the usual one, or where the value stands now. */
-  suggest() {
-    const usual = TEXTS[$("alert-type").value]?.[1];
-    const now = this.choices().last($("alert-type").value);
-    $("alert-threshold").value = usual ?? (now === null ? "" : String(now));
-  }
-
-  async create() {
-    const [button, fault] = [$("alert-form").querySelector("button"), $("alert-fault")];
-    for (const id of Object.values(FIELDS)) $(id).removeAttribute("aria-invalid");
-    fault.textContent = "";
-    button.disabled = true;
-    const condition = { threshold: $("alert-threshold").valueAsNumber, timeframe: $("alert-timeframe").value };
-    if ($("alert-once").checked) condition.once = true;
-    try {
-      const made = await post("/api/analytics/alerts/create/", { alert_type: $("alert-type").value, symbol_pair: $("alert-subject").value, condition });
-      notice(`Alert ${made.id} is set: ${made.symbol_pair.replace("_", " / ")} ${textOf(made.alert_type)} ${thresholdOf(made)}`);
-      await this.fetch();
-    } catch (failure) {
-      fault.textContent = failure.message;
-      const field = $(FIELDS[failure.field] ?? "");
-      field?.setAttribute("aria-invalid", "true");
-      field?.focus();
-    }
-    button.disabled = false;
   }
 
   async fetch() {
     try {
-      this.all = (await get("/api/analytics/alerts/", { limit: AT_MOST })).alerts;
+      const { alerts } = await get(`${PATH}/`, { limit: AT_MOST });
+      this.all = alerts.sort((a, b) => (b.status === "triggered") - (a.status === "triggered") || b.id - a.id);
       this.failures = 0;
+      await Promise.all([...this.histories.keys()].map((key) => this.read(key)));
     } catch (failure) {
       this.failures = (this.failures ?? 0) + 1;
       if (!this.all.length) $("alert-list").replaceChildren(el("li", { className: "none" }, `The alerts can not be read: ${failure.message}`));
@@ -81,37 +38,83 @@ export class Alerts {
       return;
     }
     this.draw();
-    this.subjects([...new Set(this.all.filter((alert) => alert.status !== "expired").map((alert) => alert.symbol_pair))]);
+    this.changed(this.all);
   }
 
+  /** What alerts that can still fire are about. */
+  get subjects() { return [...new Set(this.all.filter((alert) => !GONE.includes(alert.status)).map((alert) => alert.symbol_pair))]; }
+
   draw() {
+    const focused = document.activeElement?.closest("#alert-list li") && [document.activeElement.closest("li").dataset.id, document.activeElement.dataset.do];
     const items = this.all.map((alert) => this.item(alert));
-    $("alert-list").replaceChildren(...(items.length ? items : [el("li", { className: "none" }, "None yet. An alert is looked at whenever a bar closes, and told here at once.")]));
+    $("alert-list").replaceChildren(...(items.length ? items : [el("li", { className: "none" }, "None yet. An alert is looked at whenever a bar closes, and told here at once. A click on a chart makes one at that level.")]));
+    if (focused) $("alert-list").querySelector(`li[data-id="${focused[0]}"] [data-do="${focused[1]}"]`)?.focus();
+    $("alert-events").replaceChildren(...(this.histories.has("all") ? [this.history("all")] : []));
+    $("alert-history").setAttribute("aria-expanded", String(this.histories.has("all")));
   }
 
   item(alert) {
-    const what = `${alert.symbol_pair.replace("_", " / ")} ${textOf(alert.alert_type)} ${thresholdOf(alert)}`;
+    const what = whatOf(alert);
     const fired = alert.triggered_at ? `last ${this.clock().full(seconds(alert.triggered_at))} at ${statistic(alert.trigger_value)}` : "not triggered yet";
-    const gone = el("button", { type: "button", className: "quiet", "aria-label": `Delete alert ${alert.id}: ${what}`, onclick: () => this.delete(alert, gone) }, "Delete");
-    return el("li", { "data-id": String(alert.id) },
-      el("p", {}, what, el("small", {}, `${alert.timeframe} bars${alert.condition.once ? ", once" : ""}; ${fired}`)),
-      el("span", { className: `chip ${alert.status}` }, alert.status), gone);
+    const silent = alert.silenced_until ? `; silent until ${this.clock().full(seconds(alert.silenced_until))}` : "";
+    const button = (name, text, work) => el("button", { type: "button", className: "quiet", "data-do": name, "aria-label": `${text} alert ${alert.id}: ${what}`, onclick: (event) => work(event.currentTarget) }, text);
+    const act = (name) => (pressed) => this.act(alert, name, pressed);
+    return el("li", { "data-id": String(alert.id), className: alert.status },
+      el("p", {}, what, el("small", {}, `${optionsOf(alert)}; ${fired}${silent}`), alert.note ? el("small", { className: "said" }, alert.note) : null),
+      el("span", { className: "chips" }, el("span", { className: `chip ${alert.status}` }, alert.status), el("span", { className: `chip ${alert.severity}` }, alert.severity)),
+      el("span", { className: "deeds" },
+        alert.status === "triggered" ? button("ack", "Acknowledge", act("ack")) : null,
+        alert.status === "paused" ? button("resume", "Resume", act("resume")) : GONE.includes(alert.status) ? null : button("pause", "Pause", act("pause")),
+        button("history", this.histories.has(alert.id) ? "Hide history" : "History", () => this.toggle(alert.id)),
+        button("delete", "Delete", act("delete"))),
+      this.histories.has(alert.id) ? this.history(alert.id) : null);
   }
 
-  async delete(alert, button) {
+  history(key) {
+    const events = this.histories.get(key);
+    const line = (event) => el("li", {},
+      el("time", { datetime: event.timestamp }, this.clock().full(seconds(event.timestamp))),
+      el("span", {}, key === "all" ? `${subjectOf(event.symbol_pair)} ${textOf(event.alert_type)}: ${eventOf(event)}` : eventOf(event)));
+    return el("ol", { className: "events", "aria-label": key === "all" ? "History of all alerts" : `History of alert ${key}` },
+      ...(events.length ? events.map(line) : [el("li", {}, "Nothing has happened yet.")]));
+  }
+
+  async toggle(key) {
+    if (this.histories.delete(key)) { this.draw(); return; }
+    try {
+      await this.read(key);
+    } catch (failure) {
+      notice(`The history can not be read: ${failure.message}`);
+    }
+    this.draw();
+  }
+
+  async read(key) {
+    const path = key === "all" ? `${PATH}/events/` : `${PATH}/${key}/events/`;
+    try {
+      this.histories.set(key, (await get(path, { limit: EVENTS_AT_MOST })).events);
+    } catch (failure) {
+      this.histories.delete(key);
+      if (failure.status !== 404) throw failure;
+    }
+  }
+
+  async act(alert, name, button) {
     button.disabled = true;
     try {
-      await remove(`/api/analytics/alerts/${alert.id}/delete/`);
+      if (name === "delete") await remove(`${PATH}/${alert.id}/delete/`);
+      else await post(`${PATH}/${alert.id}/${name}/`, {});
     } catch (failure) {
-      if (failure.status !== 404) notice(`Alert ${alert.id} was not deleted: ${failure.message}`);
+      if (failure.status !== 404) notice(`Alert ${alert.id}: ${failure.message}`);
     }
+    if (name === "delete") this.histories.delete(alert.id);
     await this.fetch();
   }
 
   /** A live event. */
   hear(event) {
     this.load();
-    const what = `${event.symbol_pair.replace("_", " / ")} ${textOf(event.alert_type)} ${event.threshold}`;
+    const what = `${subjectOf(event.symbol_pair)} ${textOf(event.alert_type)} ${event.threshold}`;
     if (!(event.transition in TOLD) || event.silenced) return;
     const now = ["triggered", "repeated"].includes(event.transition) && event.value !== null ? `: now ${statistic(event.value)}` : "";
     announce(`${TOLD[event.transition]} ${what}${now}`.trim(), `${event.timeframe} bar of ${this.clock().full(seconds(event.timestamp))}`, event.transition);

@@ -2,11 +2,14 @@
 
 import { $, el, eachFrame, remember, say, settled } from "./dom.js";
 import { get } from "./api.js";
+import { AlertForm } from "./alertform.js";
 import { Alerts } from "./alerts.js";
+import { textOf } from "./alerttexts.js";
 import { compute, keepLive, named, stopLive } from "./follow.js";
 import { Clock, number } from "./format.js";
 import { Health } from "./health.js";
 import { Live } from "./live.js";
+import { AlertLines, offerAlerts } from "./levels.js";
 import { link } from "./linked.js";
 import { Loader } from "./loader.js";
 import { notice, setUpNotices } from "./notices.js";
@@ -14,6 +17,7 @@ import { showNumbers } from "./numbers.js";
 import { PairChart, toPairRow } from "./pair.js";
 import { Pickers } from "./pickers.js";
 import { PriceChart, toBar } from "./price.js";
+import { Research } from "./research.js";
 import { Rows } from "./rows.js";
 import { Scanner } from "./scanner.js";
 import { SeriesBook } from "./series.js";
@@ -26,7 +30,6 @@ const RENEW_BARS = 300;
 let view = readView();
 let clock = new Clock(view.zone);
 const book = new SeriesBook();
-let alertSubjects = [];
 const bars = new Rows();
 const pairRows = new Rows();
 
@@ -50,14 +53,28 @@ link([priceChart, pairChart], () => lengthS(view.timeframe));
 
 const live = new Live({ hear, joined: () => { barLoader.catchUp(); if (legs()) pairLoader.catchUp(); }, changed: () => health?.draw() });
 const health = new Health(live);
-const alerts = new Alerts({
-  choices: () => ({ pairs: book.names, symbols: book.symbols, view, last: lastOf }),
-  subjects: (names) => { alertSubjects = names; listen({ goOn: true }); },
-  clock: () => clock,
+const alertLines = new AlertLines([
+  [priceChart.candles, ["price_above", "price_below"], false], [pairChart.spread, ["spread_above", "spread_below"], true],
+  [pairChart.z, ["zscore_high", "zscore_low", "zscore_abs"], true], [pairChart.correlation, ["correlation_break"], true],
+  [pairChart.pvalue, ["cointegration_lost"], true],
+]);
+const alerts = new Alerts({ changed: () => { drawLevels(); listen({ goOn: true }); }, clock: () => clock });
+const alertForm = new AlertForm({
+  choices: () => ({ series: book.all, symbols: book.symbols, view, last: lastOf }),
+  made: () => alerts.fetch(),
 });
+const offering = { text: ({ type, threshold }) => `${textOf(type)} ${threshold}`, propose: (alert) => alertForm.propose(alert) };
+offerAlerts("price", priceChart, [["price", priceChart.candles, () => bars.last?.close ?? null]], offering);
+offerAlerts("pair", pairChart, [
+  ["spread", pairChart.spread, () => pairRows.last?.spread ?? null], ["z", pairChart.z, () => pairRows.last?.z_score ?? null], ["hedge", pairChart.hedge, () => null],
+  ["correlation", pairChart.correlation, () => null], ["pvalue", pairChart.pvalue, () => null],
+], offering);
 const look = ({ pair, window, method }) => show({ ...view, pair, window, method });
 const scanner = new Scanner(book, look);
 const pickers = new Pickers(book, (changes) => show({ ...view, ...changes }));
+const research = new Research({
+  view: () => view, book, choose: look, clock: () => clock, follow: followSeries, rules: ({ entry, exit }) => show({ ...view, entry, exit }),
+});
 const pairAgain = settled(() => pairLoader.reload(), 1500);
 const numbers = eachFrame(() => {
   showNumbers(pairRows, clock, view);
@@ -65,6 +82,8 @@ const numbers = eachFrame(() => {
   const bar = bars.last;
   document.title = bar ? `${number(bar.close, priceChart.digits)} ${view.symbol} · GEMS` : "GEMS";
 });
+
+function drawLevels() { alertLines.draw(alerts.all, view, priceChart.paint); }
 
 /** The legs of the pair in view, y first; null where nobody knows them. */
 function legs() { return book.legs(view.pair); }
@@ -105,7 +124,7 @@ function hearPair(kind, body) {
 
 /** One stream a page (browsers keep six connections to a host): what is in view, and whatever alerts are about. */
 function listen({ goOn }) {
-  const about = new Set([view.symbol, view.pair, ...(legs() ?? []), ...alertSubjects, ...scanner.pairs].filter(Boolean));
+  const about = new Set([view.symbol, view.pair, ...(legs() ?? []), ...alerts.subjects, ...scanner.pairs].filter(Boolean));
   const query = new URLSearchParams({ topics: "bars,spread,alerts,health", timeframe: view.timeframe, symbols: [...about].sort().join(",") }).toString();
   if (query !== live.query) live.listen(query, { goOn });
 }
@@ -132,6 +151,17 @@ function asked(text, work, kind = "") {
   return button;
 }
 
+/** From the scan: keep a series live, and look at it. */
+async function followSeries(series, names) {
+  try {
+    await keepLive({ ...view, ...series }, names, () => {});
+    await learnSeries();
+    look(series);
+  } catch (fault) {
+    notice(`${series.pair.replaceAll("_", " / ")} is not followed: ${fault.message}`);
+  }
+}
+
 async function make(button, work) {
   const text = button.textContent;
   button.disabled = true;
@@ -156,11 +186,13 @@ function show(next) {
   const differs = (...names) => names.some((name) => before[name] !== view[name]);
   if (differs("zone")) setZone();
   if (differs("symbol", "timeframe")) showBars();
-  if (differs("entry", "exit")) pairChart.setRules(view);
-  if (differs("pair", "timeframe", "window", "method")) showPair();
+  if (differs("entry", "exit")) { pairChart.setRules(view); research.backtest.fill(view); }
+  if (differs("pair", "timeframe", "window", "method")) { showPair(); research.fill(); }
+  if (differs("timeframe", "window")) research.load();
   if (differs("timeframe")) { scanner.fill(view.timeframe); scanner.load(); }
   if (differs("symbol", "pair", "timeframe")) listen({ goOn: false });
-  alerts.fill();
+  alertForm.fill();
+  drawLevels();
 }
 
 function showBars() {
@@ -195,6 +227,7 @@ function setZone() {
   priceChart.dress(clock);
   pairChart.dress(clock);
   alerts.draw();
+  research.dress();
   numbers();
 }
 
@@ -206,7 +239,8 @@ async function learnSymbols() {
     const hadLegs = Boolean(legs());
     book.symbols = all;
     pickers.fill(view);
-    alerts.fill();
+    alertForm.fill();
+    research.heat.load();
     if (!hadLegs && legs()) showPair();
     barLoader.refresh();
   } catch { /* the strip says why, and it is asked again */ }
@@ -218,7 +252,8 @@ async function learnSeries() {
     const hadLegs = Boolean(legs());
     if (!(await book.load())) return;
     pickers.fill(view);
-    alerts.fill();
+    alertForm.fill();
+    research.scan.draw();
     scanner.fill(view.timeframe);
     scanner.load();
     listen({ goOn: true });
@@ -240,7 +275,7 @@ $("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = other;
   dispatchEvent(new Event("gems:theme"));
 });
-addEventListener("gems:theme", () => { nameTheme(); priceChart.dress(clock); pairChart.dress(clock); });
+addEventListener("gems:theme", () => { nameTheme(); priceChart.dress(clock); pairChart.dress(clock); drawLevels(); research.dress(); });
 addEventListener("popstate", () => show(readView()));
 
 function nameTheme() { say($("theme"), document.documentElement.dataset.theme === "dark" ? "Light" : "Dark"); }
@@ -252,10 +287,12 @@ pickers.fill(view);
 scanner.fill(view.timeframe);
 pairChart.setRules(view);
 say($("zone"), clock.short);
-alerts.fill();
+alertForm.fill();
 showBars();
 showPair();
 listen({ goOn: false });
+research.fill();
+research.load();
 learnSymbols().then(learnSeries);
 scanner.load();
 setInterval(() => learnSymbols().then(learnSeries), 60000);
@@ -266,6 +303,16 @@ function renew() {
   barLoader.renew(RENEW_BARS);
   if (legs()) pairLoader.renew(RENEW_BARS)?.then(numbers);
   scanner.load();
+  research.heat.load();
+}
+
+const drawnAs = (name) => (name === "candles" ? [priceChart, priceChart.candles] : [pairChart, pairChart[name]]);
+
+/** Where a level of a series stands in the box of its chart: [x, y]. */
+function placeOf(name, level) {
+  const [chart, series] = drawnAs(name);
+  const pane = series.getPane().getHTMLElement().getBoundingClientRect();
+  return [chart.box.clientWidth / 2, pane.top - chart.box.getBoundingClientRect().top + series.priceToCoordinate(level)];
 }
 
 /** What is drawn, for tests and for the curious: copies, nothing can be changed by them. */
@@ -277,6 +324,10 @@ window.gems = Object.freeze({
     Object.entries({ candles: priceChart.candles, volumes: priceChart.volumes, spread: pairChart.spread, upper: pairChart.upper, z: pairChart.z, hedge: pairChart.hedge, correlation: pairChart.correlation, pvalue: pairChart.pvalue, halfLife: pairChart.halfLife })
       .map(([name, series]) => [name, series.data()]))),
   marks: () => structuredClone(pairChart.marked ?? []),
+  equity: () => structuredClone(research.backtest.equity?.data() ?? []),
+  levels: () => alertLines.lines.map(([, line]) => line.options().price),
+  placeOf: (name, level) => placeOf(name, level),
+  levelAbove: (name) => { const [chart, series] = drawnAs(name); return series.coordinateToPrice(chart.box.clientHeight / 10); },
   live: () => ({ state: live.state, lastId: live.lastId }),
   health: () => structuredClone(health.facts),
 });

@@ -1,0 +1,134 @@
+"""Alerts on the page: made from a click on a chart, of any type, and everything that can be done about one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from common.alertkinds import KINDS
+from tests.browser.looking import Dashboard
+from tests.processes.house import wait_until
+
+pytestmark = pytest.mark.browser
+Opens = Callable[..., Dashboard]
+
+
+def newest(dashboard: Dashboard) -> Any:
+    return dashboard.api("/api/analytics/alerts/?limit=1")["alerts"][0]
+
+
+def count(dashboard: Dashboard) -> int:
+    return int(dashboard.api("/api/analytics/alerts/?limit=1000")["count"])
+
+
+def create(dashboard: Dashboard) -> Any:
+    """Press the button and wait until the alert is stored."""
+    before = count(dashboard)
+    dashboard.page.click("#alert-form button[type=submit]")
+    wait_until(lambda: count(dashboard) == before + 1, 10, f"alert; the form says {dashboard.text('#alert-fault')!r}")
+    return newest(dashboard)
+
+
+def click_at(dashboard: Dashboard, series: str, price: float, box: str) -> str:
+    """Click a chart where a series has a level; answers what is offered."""
+    x, y = dashboard.page.evaluate(f"window.gems.placeOf({series!r}, {price})")
+    dashboard.page.locator(box).scroll_into_view_if_needed()
+    place = dashboard.page.locator(box).bounding_box()
+    assert place
+    dashboard.page.mouse.click(place["x"] + x, place["y"] + y)
+    offer = dashboard.page.locator(f"{box} .offer")
+    offer.wait_for(state="visible", timeout=5000)
+    return offer.inner_text()
+
+
+def test_a_click_on_the_candles_makes_an_alert_at_that_price(page_of: Opens) -> None:
+    dashboard = page_of()
+    dashboard.frame()
+    last = dashboard.look("bars")[-1]["close"]
+    level = dashboard.page.evaluate("window.gems.levelAbove('candles')")
+    assert level > last
+    assert "price above" in click_at(dashboard, "candles", level, "#price-chart")
+    dashboard.page.click("#price-chart .offer")
+    assert float(dashboard.page.input_value("#alert-threshold")) == pytest.approx(level, rel=1e-4)
+    alert = create(dashboard)
+    assert (alert["alert_type"], alert["symbol_pair"], alert["timeframe"]) == ("price_above", "BTCUSDT", "1s")
+    assert alert["condition"]["threshold"] == pytest.approx(level, rel=1e-4)
+    wait_until(lambda: alert["condition"]["threshold"] in dashboard.look("levels"), 10, "level drawn")
+
+
+def test_a_click_on_the_z_score_makes_an_alert_of_the_series_in_view(page_of: Opens) -> None:
+    dashboard = page_of()
+    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 20, "rows of the pair")
+    dashboard.frame()
+    assert "z-score below minus 1." in click_at(dashboard, "z", -1.5, "#pair-chart")
+    dashboard.page.click("#pair-chart .offer")
+    alert = create(dashboard)
+    assert (alert["alert_type"], alert["symbol_pair"]) == ("zscore_low", "BTCUSDT_ETHUSDT")
+    assert alert["condition"]["threshold"] == pytest.approx(1.5, abs=0.05)
+
+
+def test_every_type_can_be_made(page_of: Opens) -> None:
+    dashboard = page_of()
+    for kind in KINDS:
+        dashboard.page.select_option("#alert-type", kind)
+        if not dashboard.page.input_value("#alert-threshold"):
+            dashboard.page.fill("#alert-threshold", "3")
+        alert = create(dashboard)
+        assert alert["alert_type"] == kind
+        assert alert["symbol_pair"] == ("BTCUSDT_ETHUSDT" if KINDS[kind].of_pair else "BTCUSDT")
+
+
+def test_an_alert_with_options_is_paused_resumed_read_and_deleted(page_of: Opens) -> None:
+    dashboard = page_of()
+    page = dashboard.page
+    page.select_option("#alert-type", "zscore_abs")
+    page.fill("#alert-threshold", "2.5")
+    page.click("#alert-form summary")
+    page.select_option("#alert-severity", "critical")
+    page.fill("#alert-for_bars", "3")
+    page.fill("#alert-clear", "1")
+    page.fill("#alert-note", "call <b>the desk</b>")
+    alert = create(dashboard)
+    assert (alert["severity"], alert["note"]) == ("critical", "call <b>the desk</b>")
+    assert (alert["condition"]["for_bars"], alert["condition"]["clear"]) == (3, 1)
+    item = f"#alert-list li[data-id='{alert['id']}']"
+    wait_until(lambda: page.is_visible(item), 10, "alert in the list")
+    assert "call <b>the desk</b>" in page.inner_text(item)
+    assert "critical" in page.inner_text(item)
+    assert "for 3 bars, over at 1" in page.inner_text(item)
+    page.click(f"{item} [data-do=pause]")
+    page.wait_for_selector(f"{item} [data-do=resume]")
+    assert newest(dashboard)["status"] == "paused"
+    page.click(f"{item} [data-do=resume]")
+    page.wait_for_selector(f"{item} [data-do=pause]")
+    page.click(f"{item} [data-do=history]")
+    page.wait_for_selector(f"{item} .events")
+    history = page.inner_text(f"{item} .events")
+    assert history.index("resumed") < history.index("paused")
+    page.click("#alert-history")
+    page.wait_for_selector("#alert-events .events")
+    assert "paused" in page.inner_text("#alert-events")
+    page.click(f"{item} [data-do=delete]")
+    page.wait_for_selector(item, state="detached")
+    assert alert["id"] not in [each["id"] for each in dashboard.api("/api/analytics/alerts/?limit=1000")["alerts"]]
+    assert dashboard.faults == []
+
+
+def test_a_refused_option_is_shown_at_its_field(page_of: Opens) -> None:
+    dashboard = page_of()
+    dashboard.page.click("#alert-form summary")
+    dashboard.page.fill("#alert-clear", "9")
+    dashboard.page.click("#alert-form summary")
+    dashboard.page.click("#alert-form button[type=submit]")
+    wait_until(lambda: dashboard.page.get_attribute("#alert-clear", "aria-invalid") == "true", 10, "mark at the field")
+    assert "clear" in dashboard.text("#alert-fault")
+    assert dashboard.page.is_visible("#alert-clear")
+
+
+def test_sound_and_desktop_notices_are_off_until_they_are_asked_for(page_of: Opens) -> None:
+    page = page_of().page
+    assert not page.is_checked("#alert-sound")
+    assert not page.is_checked("#alert-desktop")
+    page.check("#alert-sound")
+    page.reload()
+    assert page.is_checked("#alert-sound")
