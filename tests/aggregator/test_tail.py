@@ -1,7 +1,12 @@
 """The tail notices that the stream was emptied, though new entries have come before it looks."""
 
+from aggregator import service
 from aggregator.tail import Tail
+from common.codec import encode_rows
 from common.streams import START, append
+from tests.aggregator.house import each_second
+from tests.aggregator.running import an_aggregator
+from tests.consumer.running import rows, wait
 
 
 def test_entries_that_follow_a_flush_do_not_hide_it(redis_client):
@@ -13,6 +18,22 @@ def test_entries_that_follow_a_flush_do_not_hide_it(redis_client):
     assert tail.read(0, 10) and tail.holds_all_up_to(before)
     before = tail.position
     redis_client.flushall()
-    append(redis_client, "trades", "api", "c\n", 1)
+    later = f"{before.ms + 1}-0"  # Redis flushes and appends within a millisecond: that would give an id below the position
+    redis_client.xadd("trades", {"v": 1, "n": 1, "src": "api", "rows": "c\n"}, id=later)
     assert tail.read(0, 10)
     assert tail.holds_position() and not tail.holds_all_up_to(before)
+
+
+def test_the_aggregator_doubts_as_it_reads_and_not_at_its_next_look(settings, redis_client, database, monkeypatch):
+    """A flush with new entries right behind it, in one step of Redis."""
+    monkeypatch.setattr(service, "LOOK_S", 3600.0)
+    trades = each_second("A", ["1"] * 20)
+    with an_aggregator(settings.model_copy(update={"symbols": ("A",), "pairs": ()})):
+        append(redis_client, "trades", "api", encode_rows(trades[:10]), 10)
+        wait(lambda: rows(database, "SELECT 1 FROM checkpoints WHERE position_ms > 0"), "position", 60)
+        with redis_client.pipeline(transaction=True) as at_once:
+            at_once.flushall()
+            append(at_once, "trades", "api", encode_rows(trades[10:]), 10)
+            at_once.execute()
+        doubted = "SELECT 1 FROM dirty_ranges WHERE reason = 'the stream was emptied or changed'"
+        wait(lambda: rows(database, doubted), "marks of the doubt", 60)
