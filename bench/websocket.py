@@ -1,0 +1,161 @@
+"""`python -m bench.websocket`: what a message costs the live feed, from the socket to the entry in the stream.
+
+A real simulated exchange in a process of its own plays a recorded day as fast as it is read; a producer process takes it to
+a private Redis. Beside it, in the same run and from the same exchange: a bare loop of websocket-client's `recv` and
+`orjson.loads`, which is the least that any client of this library does.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import psutil
+import redis
+import urllib3
+import websocket
+
+from common.database import connect_database
+from common.settings import Settings
+from common.streams import connect_redis
+from ops.embedded import PrivateServers
+from ops.house import ROOT
+from ops.migrate import migrate
+
+SYMBOL = "BTCUSDT"
+DEADLINE_S = 300.0
+
+
+def measure(messages: int) -> dict[str, Any]:
+    """Run once; answers the figures."""
+    folder = Path(tempfile.mkdtemp(prefix="gems-bench-"))
+    try:
+        file = folder / f"{SYMBOL}-aggTrades-2024-01-01.csv"
+        file.write_text("".join(map(_line, range(messages))))
+        with PrivateServers(folder) as servers:
+            bare_us = _bare(folder / "bare", file, messages)
+            return {"messages": messages, "bare_us": bare_us, **_feed(servers, folder / "feed", file, messages)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _line(number: int) -> str:
+    """A row of an archive file; prices repeat about as much as real ones do."""
+    price, size = 4_300_000 + number * 7919 % 3001, 1 + number * 104_729 % 99_999
+    stamp_ms = 1_704_067_200_000 + number * 2
+    return f"{number},{price // 100}.{price % 100:02d}000000,0.{size:05d}000,{number},{number},{stamp_ms},True,True\n"
+
+
+@contextmanager
+def _exchange(folder: Path, file: Path) -> Iterator[int]:
+    """The port of an exchange that plays the file at full speed."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    given = {"DATA_DIR": folder, "SIM_PORT": port, "SIM_PLAY": file, "SIM_SPEED": "max", "SYMBOLS": SYMBOL, "PAIRS": ""}
+    process = _started("ops.exchange", {f"GEMS_{name}": str(value) for name, value in given.items()}, folder)
+    try:
+        _wait(lambda: _answers(port), "the exchange")
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return urllib3.request("GET", f"http://127.0.0.1:{port}/api/v3/ping", retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def _started(module: str, environ: dict[str, str], folder: Path) -> "subprocess.Popen[bytes]":
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GEMS_")} | environ
+    with (folder / f"{module}.log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=own, stderr=log)
+
+
+def _wait(reached: Any, what: str) -> None:
+    until_s = time.monotonic() + DEADLINE_S
+    while not reached():
+        if time.monotonic() > until_s:
+            raise TimeoutError(f"no {what} after {DEADLINE_S:g} s")
+        time.sleep(0.02)
+
+
+def _bare(folder: Path, file: Path, messages: int) -> float:
+    """CPU microseconds a message of recv and JSON alone."""
+    with _exchange(folder, file) as port:
+        url = f"ws://127.0.0.1:{port}/stream?streams={SYMBOL.lower()}@aggTrade&timeUnit=MICROSECOND"
+        client = websocket.create_connection(url, skip_utf8_validation=True)
+        began_s = time.process_time()
+        for _ in range(messages):
+            orjson.loads(client.recv())
+        used_s = time.process_time() - began_s
+        client.shutdown()  # type: ignore[no-untyped-call]
+    return round(used_s / messages * 1e6, 2)
+
+
+def _feed(servers: PrivateServers, folder: Path, file: Path, messages: int) -> dict[str, Any]:
+    migrate(servers.postgres_url("gems_bench"))
+    with _exchange(folder, file) as port:
+        urls = {"database_url": servers.postgres_url("gems_bench"), "redis_url": servers.redis_url()}
+        feed = {"symbols": (SYMBOL,), "pairs": (), "sim_port": port, "feed_kind": "aggTrade", "history": "0"}
+        settings = Settings.from_env({}, data_dir=folder, **urls, **feed)
+        connect_database(settings).close()
+        with connect_redis(settings) as client:
+            return _watch(client, _started("producer", settings.to_env(), folder), messages)
+
+
+def _watch(client: redis.Redis, process: "subprocess.Popen[bytes]", messages: int) -> dict[str, Any]:
+    """From the first entry to the last; the trades that came before the first look are a batch or two."""
+    watched = psutil.Process(process.pid)
+    try:
+        _wait(lambda: client.exists("trades"), "first entry")
+        began_s, before_s, first = time.monotonic(), sum(watched.cpu_times()[:2]), _last_id(client)
+        _wait(lambda: _last_id(client) == messages - 1, "last trade")
+        took_s, used_s = time.monotonic() - began_s, sum(watched.cpu_times()[:2]) - before_s
+        entries = int(client.xlen("trades"))
+    finally:
+        process.terminate()
+        process.wait(20)
+    read = messages - 1 - first
+    return {
+        "feed_us": round(used_s / read * 1e6, 2),
+        "messages_per_s": round(read / took_s),
+        "rows_per_entry": round(messages / entries),
+    }
+
+
+def _last_id(client: redis.Redis) -> int:
+    found: Any = client.xrevrange("trades", count=1)
+    return int(found[0][1][b"rows"].decode().splitlines()[-1].split(",")[1]) if found else -1
+
+
+@click.command()
+@click.option("--messages", default=400_000, show_default=True, help="How many trades are played.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def main(messages: int, as_json: bool) -> None:
+    """Measure the live feed on private servers."""
+    found = measure(messages)
+    found["ratio_to_bare"] = round(found["feed_us"] / found["bare_us"], 3)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        click.echo(f"{name:16} {value:,}")
+
+
+if __name__ == "__main__":
+    main()
