@@ -32,7 +32,7 @@ def test_an_alert_is_created_listed_and_deleted(client: FlaskClient) -> None:
     assert listed["created_at"].endswith("Z")
     gone = client.delete(f"{URL}{alert['id']}/delete/")
     assert (gone.status_code, gone.get_json()) == (200, {"status": "deleted"})
-    assert client.get(URL).get_json() == {"alerts": [], "count": 0}
+    assert client.get(URL).get_json() == {"alerts": [], "count": 0, "complete": True, "next_cursor": None}
 
 
 def test_an_alert_may_expire(client: FlaskClient) -> None:

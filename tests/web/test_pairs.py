@@ -36,7 +36,7 @@ def test_a_series_is_added_listed_and_removed(client: FlaskClient, database: Con
     assert again.status_code == 200 and "task_id" not in again.get_json() and claim_task(database, ["spread"]) is None
     assert [row["method"] for row in client.get(PAIRS).get_json()["pairs"]] == ["kalman+log"]
     assert client.get(PAIRS + "?method=kalman+log&timeframe=1m").get_json()["count"] == 1, "a plus may come as a space"
-    assert client.get(PAIRS + "?timeframe=5m").get_json() == {"pairs": [], "count": 0}
+    assert client.get(PAIRS + "?timeframe=5m").get_json() == {"pairs": [], "count": 0, "complete": True, "next_cursor": None}
     gone = client.delete(PAIRS + "BTCUSDT_SOLUSDT/?timeframe=1m").get_json()
     names = {"symbol_pair": "BTCUSDT_SOLUSDT", "timeframe": "1m", "window": 30, "method": "kalman+log"}
     assert gone == {"status": "removed", "removed": [names], "count": 1}

@@ -176,7 +176,7 @@ def test_totals_come_from_counters_and_not_from_counting(client: FlaskClient, da
     ],
 )
 def test_an_unknown_symbol_is_an_empty_list(client: FlaskClient, path: str, name: str) -> None:
-    assert client.get(path).get_json() == {name: [], "count": 0}
+    assert client.get(path).get_json() == {name: [], "count": 0, "complete": True, "next_cursor": None}
 
 
 @pytest.mark.parametrize(

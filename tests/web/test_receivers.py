@@ -32,7 +32,7 @@ def test_a_receiver_is_created_listed_changed_and_deleted(client: FlaskClient) -
         "send_resolved": True, "enabled": True, "waiting": 0, "dead": 0,
     }.items()  # fmt: skip
     assert (receiver["alert_types"], receiver["symbol_pairs"]) == (["zscore_high"], ["BTCUSDT_ETHUSDT"])
-    assert client.get(URL).get_json() == {"receivers": [receiver], "count": 1}
+    assert client.get(URL).get_json() == {"receivers": [receiver], "count": 1, "complete": True, "next_cursor": None}
     changed = client.patch(f"{URL}1/", json={"name": "night desk", "send_resolved": False})
     assert changed.status_code == 200
     kept = {**receiver, "name": "night desk", "send_resolved": False, "updated_at": changed.get_json()["updated_at"]}
@@ -103,9 +103,10 @@ def test_deliveries_are_listed_by_pages_and_filters(client: FlaskClient, databas
     rows(database, "UPDATE alert_deliveries SET state = 'dead', last_error = 'HTTP 404' WHERE event_key = '3'")
     found, before = [], ""
     while before is not None:
-        page = client.get(f"{DELIVERIES}?limit=4{before}").get_json()
+        page = client.get(f"{DELIVERIES}?limit=5{before}").get_json()
         found += page["deliveries"]
-        before = page["next_before"] and f"&before={page['next_before']}"
+        assert page["complete"] is (page["next_cursor"] is None) is (len(found) == 10)
+        before = page["next_cursor"] and f"&cursor={page['next_cursor']}"
     assert [row["id"] for row in found] == [*range(10, 0, -1)]
     assert found[0].items() >= {"receiver": "b", "event_id": "5", "alert_id": 7, "state": "waiting", "attempts": 0}.items()
     assert found[0]["body"]["symbol_pair"] == "BTCUSDT_ETHUSDT"

@@ -9,7 +9,8 @@ from psycopg2.extras import Json
 from common.database import transaction
 from common.pairseries import LIVE, settings_series
 from web.alert_rules import Series
-from web.queries.pieces import as_list, instant, within
+from web.paging import as_page, by_id
+from web.queries.pieces import instant, within
 from web.stores import Stores
 
 MAX_ID = 2**63 - 1
@@ -37,12 +38,13 @@ _SILENCE = f"""id, symbol_pair, note, {instant("until")} AS until, {instant("cre
 
 
 def list_alerts(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"alerts": [...], "count"}` of what is not deleted."""
+    """A page of what is not deleted."""
+    query = by_id(query)
     names = ("status", "symbol_pair", "severity", "alert_type")
     filters = "".join(f" AND {name} = %({name})s" for name in names if query.get(name))
     living = f"alerts WHERE deleted_at IS NULL{filters}{_before(query)}{within(query, 'created_at')}"
-    newest = f"SELECT * FROM {living} ORDER BY id DESC LIMIT %(limit)s"
-    return stores.text(as_list("alerts", f"SELECT {_COLUMNS} FROM ({newest}) AS a ORDER BY a.id {_way(query)}"), query)
+    shown = f"SELECT {_COLUMNS} FROM page AS a ORDER BY a.id {_way(query)}"
+    return stores.text(as_page("alerts", f"SELECT * FROM {living}", "id DESC", shown, "id"), query)
 
 
 def alert_json(stores: Stores, alert_id: int) -> str | None:
@@ -68,13 +70,14 @@ def delete_alert(stores: Stores, alert_id: int) -> bool:
 
 
 def list_events(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"events": [...], "count"}`, also of deleted alerts; start and end are of the bars."""
+    """A page of events, also of deleted alerts; start and end are of the bars."""
+    query = by_id(query)
     fields = {"alert_id": "e.alert_id", "symbol_pair": "a.symbol_pair", "transition": "e.transition", "severity": "a.severity"}
     filters = "".join(f" AND {column} = %({name})s" for name, column in fields.items() if query.get(name) is not None)
     among = f"alert_events e JOIN alerts a ON a.id = e.alert_id WHERE true{filters}{_before(query, 'e.id')}"
-    newest = f"SELECT e.* FROM {among}{within(query, 'e.bar_timestamp')} ORDER BY e.id DESC LIMIT %(limit)s"
-    rows = f"SELECT {_EVENT} FROM ({newest}) AS e JOIN alerts a ON a.id = e.alert_id ORDER BY e.id {_way(query)}"
-    return stores.text(as_list("events", rows), query)
+    found = f"SELECT e.* FROM {among}{within(query, 'e.bar_timestamp')}"
+    shown = f"SELECT {_EVENT} FROM page AS e JOIN alerts a ON a.id = e.alert_id ORDER BY e.id {_way(query)}"
+    return stores.text(as_page("events", found, "id DESC", shown, "id"), query)
 
 
 def insert_silence(stores: Stores, silence: Mapping[str, Any]) -> str:
@@ -85,11 +88,12 @@ def insert_silence(stores: Stores, silence: Mapping[str, Any]) -> str:
 
 
 def list_silences(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"silences": [...], "count"}`, newest first; those that are over only if asked for."""
+    """A page of silences, newest first; those that are over only if asked for."""
+    query = by_id(query)
     pair = " AND symbol_pair = %(symbol_pair)s" if query.get("symbol_pair") else ""
     over = "" if query["ended"] else " AND ended_at IS NULL AND until > now()"
-    rows = f"SELECT {_SILENCE} FROM alert_silences WHERE true{pair}{over}{_before(query)} ORDER BY id DESC LIMIT %(limit)s"
-    return stores.text(as_list("silences", rows), query)
+    found = f"SELECT * FROM alert_silences WHERE true{pair}{over}{_before(query)}"
+    return stores.text(as_page("silences", found, "id DESC", f"SELECT {_SILENCE} FROM page ORDER BY id DESC", "id"), query)
 
 
 def end_silence(stores: Stores, silence_id: int) -> bool:

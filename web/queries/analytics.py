@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.queries.pieces import as_list, finite, instant, sort, within
+from web.paging import as_page, by_stamp, us
+from web.queries.pieces import finite, instant, sort, within
 from web.stores import Stores
 
 YEAR_S = 365 * 86_400
@@ -18,7 +19,8 @@ _OF_SERIES = "WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s AND window
 
 
 def stats_rows(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"stats": [...], "count"}` of a symbol; with `as_of`, the rows that were written by then."""
+    """A page of the statistics of a symbol; with `as_of`, the rows that were written by then."""
+    query = by_stamp(query)
     scaled = dict.fromkeys(_FLOATS, "")
     if query["annualised"]:
         bars_a_year = YEAR_S / TIMEFRAMES_S[query["timeframe"]]
@@ -26,11 +28,10 @@ def stats_rows(stores: Stores, query: Mapping[str, Any]) -> str:
         scaled["realised_volatility"] = f" * sqrt({bars_a_year!r} / %(window)s)"
     floats = ", ".join(f"{name}{by} AS {name}" for name, by in scaled.items())
     columns = f"{', '.join(map(finite, _FLOATS))}, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window"
-    newest = f"SELECT * FROM ({_versions(query)}) AS versions ORDER BY timestamp DESC LIMIT %(limit)s"
-    shown = f"SELECT timestamp AS at, {floats}, has_gap, revision, written_at FROM ({newest}) AS newest"
+    found = f"SELECT timestamp AS at, {floats}, has_gap, revision, written_at FROM ({_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
-    rows = f"SELECT {instant('at')} AS timestamp, {columns} FROM ({shown}) AS shown ORDER BY {by}"
-    return stores.text(as_list("stats", rows), query)
+    shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
+    return stores.text(as_page("stats", found, "at DESC", shown, us("at")), query)
 
 
 def _versions(query: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.queries.pieces import as_list, instant, sort, within
+from web.paging import as_page, by_stamp, us
+from web.queries.pieces import instant, sort, within
 from web.stores import Stores
 
 _PRICES = (
@@ -25,15 +26,12 @@ _FILLED = ", ".join(
 
 
 def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"bars": [...], "count"}`: the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
-    if query.get("fill"):
-        return stores.text(as_list("bars", _filled(query)), {**query, "step_s": TIMEFRAMES_S[query["timeframe"]]})
-    newest = f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_versions(query)} ORDER BY timestamp DESC LIMIT %(limit)s"
-    rows = (
-        f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {_PRICES}"
-        f" FROM ({newest}) AS newest ORDER BY {sort(query['order']).replace('timestamp', 'at')}"
-    )
-    return stores.text(as_list("bars", rows), query)
+    """A page of bars, the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
+    query = {**by_stamp(query), "step_s": TIMEFRAMES_S[query["timeframe"]]}
+    found = _filled(query) if query.get("fill") else f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_versions(query)}"
+    by = sort(query["order"]).replace("timestamp", "at")
+    shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {_PRICES} FROM page ORDER BY {by}"
+    return stores.text(as_page("bars", found, "at DESC", shown, us("at")), query)
 
 
 def _versions(query: Mapping[str, Any]) -> str:
@@ -47,14 +45,15 @@ def _versions(query: Mapping[str, Any]) -> str:
 
 
 def _filled(query: Mapping[str, Any]) -> str:
-    """SQL for a bar in each slot up to the newest bar; a slot before the symbol's first bar is left out."""
-    newest = f"SELECT timestamp AS at {_OF_SYMBOL}{within(query)} ORDER BY timestamp DESC LIMIT 1"
+    """SQL for a bar in each slot up to the newest bar, or up to the page before; before the symbol's first bar there is none."""
     step = "%(step_s)s * interval '1 second'"
-    reach = f"at - (%(limit)s - 1) * {step}"
+    newest = f"SELECT timestamp AS last {_OF_SYMBOL}{within(query)} ORDER BY timestamp DESC LIMIT 1"
+    if query.get("cursor"):
+        newest = f"SELECT date_bin({step}, %(end)s - interval '1 microsecond', 'epoch') AS last"
+    reach = f"last - (%(fetch)s - 1) * {step}"
     first = f"greatest({reach}, %(start)s)" if query.get("start") else reach
     before = f"SELECT * {_OF_SYMBOL} AND timestamp <= slot ORDER BY timestamp DESC LIMIT 1"
     return (
-        f"SELECT symbol, timeframe, {instant('slot')} AS timestamp, {_FILLED} FROM ({newest}) AS newest,"
-        f" generate_series(at, {first}, -({step})) AS slot, LATERAL ({before}) AS bar"
-        f" ORDER BY {sort(query['order']).replace('timestamp', 'slot')}"
+        f"SELECT symbol, timeframe, slot AS at, {_FILLED} FROM ({newest}) AS newest,"
+        f" generate_series(last, {first}, -({step})) AS slot, LATERAL ({before}) AS bar"
     )

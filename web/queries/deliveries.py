@@ -6,6 +6,7 @@ from typing import Any
 
 from common.database import transaction
 from common.outbox import CHANNEL, queue_trial
+from web.paging import as_page, by_id
 from web.queries.pieces import instant
 from web.stores import Stores
 
@@ -27,17 +28,17 @@ _TRIED = ("id", "alert_type", "symbol_pair", "timeframe", "status", "severity", 
 
 
 def list_deliveries(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"deliveries": [...], "count", "next_before"}`, newest first; `next_before` is null at the end."""
+    """A page of deliveries, newest first."""
+    query = by_id(query)
     names = [name for name in ("state", "receiver_id", "alert_id") if query.get(name) is not None]
     filters = "".join(f" AND delivery.{name} = %({name})s" for name in names)
-    before = " AND delivery.id < %(before)s" if query.get("before") else ""
-    page = f"""
-        SELECT {_COLUMNS} FROM alert_deliveries AS delivery JOIN alert_receivers AS receiver ON receiver.id = receiver_id
-        WHERE true{filters}{before} ORDER BY delivery.id DESC LIMIT %(limit)s"""
-    statement = f"""
-        SELECT json_build_object('deliveries', coalesce(json_agg(listed), '[]'), 'count', count(*),
-            'next_before', CASE WHEN count(*) = %(limit)s THEN min(listed.id) END)::text FROM ({page}) AS listed"""
-    return stores.text(statement, query)
+    before = " AND delivery.id < %(before)s" if query["before"] is not None else ""
+    found = f"SELECT * FROM alert_deliveries AS delivery WHERE true{filters}{before}"
+    shown = (
+        f"SELECT {_COLUMNS} FROM page AS delivery JOIN alert_receivers AS receiver ON receiver.id = receiver_id"
+        " ORDER BY delivery.id DESC"
+    )
+    return stores.text(as_page("deliveries", found, "id DESC", shown, "id"), query)
 
 
 def delivery_state(stores: Stores, delivery_id: int) -> str | None:

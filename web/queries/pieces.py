@@ -18,8 +18,10 @@ def finite(column: str) -> str:
 
 
 def as_list(name: str, rows: str) -> str:
-    """SQL for `{"<name>": [...], "count": n}` of a sorted subquery."""
-    listed = f"json_build_object('{name}', coalesce(json_agg(listed), '[]'), 'count', count(*))"
+    """SQL for `{"<name>": [...], "count": n}` of a sorted subquery that is always the whole list."""
+    listed = (
+        f"json_build_object('{name}', coalesce(json_agg(listed), '[]'), 'count', count(*), 'complete', true, 'next_cursor', null)"
+    )
     return f"SELECT {listed}::text FROM ({rows}) AS listed"
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.settings import Settings
-from web.queries.pieces import as_list, finite, instant, sort, within
+from web.paging import as_page, by_stamp, us
+from web.queries.pieces import finite, instant, sort, within
 from web.stores import Stores
 
 _FLOATS = (
@@ -21,18 +22,19 @@ _OF_SERIES = (
 
 
 def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"analytics": [...], "count"}` of a series; with `as_of`, the rows and tests that were written by then."""
+    """A page of the rows of a series; with `as_of`, the rows and tests that were written by then."""
     name, window, method = named_series(stores.settings, query)
+    query = by_stamp(query)
     named = {**query, "symbol_pair": name, "window": window, "method": method}
     floats = ", ".join(map(finite, (*_FLOATS, *_TESTS)))
     columns = (
         f"symbol1_price, symbol2_price, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at, hedge_ratios, leg_prices,"
         f" carried, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window, %(method)s::text AS method"
     )
-    newest = f"SELECT *, timestamp AS at FROM ({_versions(query)}) AS versions ORDER BY timestamp DESC LIMIT %(limit)s"
+    found = f"SELECT *, timestamp AS at FROM ({_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
-    rows = f"SELECT {instant('at')} AS timestamp, {columns} FROM ({newest}) AS newest ORDER BY {by}"
-    return stores.text(as_list("analytics", rows), named)
+    shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
+    return stores.text(as_page("analytics", found, "at DESC", shown, us("at")), named)
 
 
 def named_series(settings: Settings, query: Mapping[str, Any]) -> tuple[str, int, str]:

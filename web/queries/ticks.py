@@ -12,27 +12,47 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor
 
+from common.timeframes import TIMEFRAMES_S
+from common.trades import from_us
+from web.paging import as_page, us
 from web.queries.pieces import instant, within
 from web.stores import Stores
 
 #: How far before now, or before `end`, the windows reach after the hint; the last one has no start.
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=4), timedelta(days=2), timedelta(days=30))
-_NONE = '{"ticks": [], "count": 0}'
+_NONE = '{"ticks": [], "count": 0, "complete": true, "next_cursor": null}'
+_NEWEST_FIRST = "at DESC, place DESC, trade_id DESC"
 
 
 def newest_ticks(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"ticks": [...], "count"}`: the newest `limit` of `[start, end)`, sorted by `order`."""
+    """A page of ticks, the newest `limit` of `[start, end)`, sorted by `order`."""
+    paged = _paged(query)
     with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM sources WHERE symbol = %(symbol)s", query)
         if cursor.fetchone() is None:
             return _NONE  # each symbol is registered before its first tick
-        first, *wider = window_starts(cursor, query, stores.settings.timeframes[0])
-        text, count = _read(cursor, {**query, "start": first})
-        if count == query["limit"] or not wider:
+        first, *wider = window_starts(cursor, {**paged, "limit": paged["fetch"]}, stores.settings.timeframes[0])
+        text, found = _read(cursor, {**paged, "start": first})
+        if found == paged["fetch"] or not wider:
             return text
         *windows, last = wider
-        enough = (start for start in windows if _holds_limit(cursor, {**query, "start": start}))
-        return _read(cursor, {**query, "start": next(enough, last)})[0]
+        enough = (start for start in windows if _holds_enough(cursor, {**paged, "start": start}))
+        return _read(cursor, {**paged, "start": next(enough, last)})[0]
+
+
+def _paged(query: Mapping[str, Any]) -> dict[str, Any]:
+    """The query with its cursor as an `end`, by which leaves are left out, and the place among equal stamps."""
+    paged = {**query, "fetch": query["limit"] + 1}
+    if query.get("cursor"):
+        at_us, place, trade_id = query["cursor"]
+        end = from_us(at_us) + timedelta(microseconds=1)
+        paged |= {"end": min(end, query.get("end") or end), "at": from_us(at_us), "place": place, "trade_id": trade_id}
+    return paged
+
+
+def _among(query: Mapping[str, Any]) -> str:
+    older = " AND (timestamp, coalesce(seq, 0), trade_id) < (%(at)s, %(place)s, %(trade_id)s)" if query.get("cursor") else ""
+    return f"FROM raw_ticks WHERE symbol = %(symbol)s{within(query)}{older}"
 
 
 def window_starts(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> Iterator[datetime | None]:
@@ -52,42 +72,42 @@ def window_starts(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> I
 
 
 def _hint(cursor: Cursor, query: Mapping[str, Any], timeframe: str) -> datetime | None:
-    """Start of the newest bars that together hold `limit` ticks; each bar has at least one."""
+    """Start of the newest bars that together hold `limit` ticks; a bar that reaches beyond `end` counts for none."""
     bars = (
         "SELECT timestamp, tick_count FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
         f"{within(query)} ORDER BY timestamp DESC LIMIT %(limit)s"
     )
+    whole = "CASE WHEN timestamp > %(whole_until)s THEN 0 ELSE tick_count END"
     cursor.execute(
-        "SELECT min(timestamp) FROM (SELECT timestamp, sum(tick_count) OVER (ORDER BY timestamp DESC) - tick_count AS newer"
+        f"SELECT min(timestamp) FROM (SELECT timestamp, sum({whole}) OVER (ORDER BY timestamp DESC) - {whole} AS newer"
         f" FROM ({bars}) AS bars) AS counted WHERE newer < %(limit)s",
-        {**query, "timeframe": timeframe},
+        {**query, "timeframe": timeframe, "whole_until": _whole_until(query, timeframe)},
     )
     row = cursor.fetchone()
     return row[0] if row else None
 
 
-def _holds_limit(cursor: Cursor, query: Mapping[str, Any]) -> bool:
-    """True if the window has `limit` ticks; far cheaper than reading them."""
-    ticks = f"SELECT 1 FROM raw_ticks WHERE symbol = %(symbol)s{within(query)} LIMIT %(limit)s"
-    cursor.execute(f"SELECT count(*) = %(limit)s FROM ({ticks}) AS ticks", query)
+def _whole_until(query: Mapping[str, Any], timeframe: str) -> datetime:
+    """A bar that starts later reaches beyond `end`."""
+    return query["end"] - timedelta(seconds=TIMEFRAMES_S[timeframe]) if query.get("end") else datetime.max.replace(tzinfo=UTC)
+
+
+def _holds_enough(cursor: Cursor, query: Mapping[str, Any]) -> bool:
+    """True if the window has `fetch` ticks; far cheaper than reading them."""
+    ticks = f"SELECT 1 {_among(query)} LIMIT %(fetch)s"
+    cursor.execute(f"SELECT count(*) = %(fetch)s FROM ({ticks}) AS ticks", query)
     row = cursor.fetchone()
     return bool(row and row[0])
 
 
 def _read(cursor: Cursor, query: Mapping[str, Any]) -> tuple[str, int]:
-    way = "DESC" if query["order"] == "desc" else "ASC"
-    newest = (
-        "SELECT symbol, timestamp AS at, price, size, side, trade_id, seq FROM raw_ticks WHERE symbol = %(symbol)s"
-        f"{within(query)} ORDER BY timestamp DESC, coalesce(seq, 0) DESC, trade_id DESC LIMIT %(limit)s"
+    """The page, and how many ticks the window has, `fetch` at most."""
+    by = _NEWEST_FIRST if query["order"] == "desc" else _NEWEST_FIRST.replace(" DESC", "")
+    found = (
+        "SELECT symbol, timestamp AS at, price, size, side, trade_id, seq, coalesce(seq, 0)::bigint AS place"
+        f" {_among(query)}"
     )
-    rows = (
-        f"SELECT symbol, {instant('at')} AS timestamp, price, size, side, trade_id, seq FROM ({newest}) AS newest"
-        f" ORDER BY at {way}, coalesce(seq, 0) {way}, trade_id {way}"
-    )
-    cursor.execute(
-        "SELECT json_build_object('ticks', coalesce(json_agg(listed), '[]'), 'count', count(*))::text, count(*)"
-        f" FROM ({rows}) AS listed",
-        query,
-    )
+    shown = f"SELECT symbol, {instant('at')} AS timestamp, price, size, side, trade_id, seq FROM page ORDER BY {by}"
+    cursor.execute(as_page("ticks", found, _NEWEST_FIRST, shown, us("at"), "place", "trade_id"), query)
     text, count = cursor.fetchone()  # type: ignore[misc]
     return text, count

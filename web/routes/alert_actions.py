@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, validate
 from common.alertstates import TRANSITIONS, acknowledged, paused
 from web.api import Blueprint, json_text, stores
 from web.errors import Conflict, NotFound
+from web.paging import Cursor, Page
 from web.queries.alert_changes import Change, Found
 from web.queries.alerts import list_events
 from web.routes.alerts import MAX_ID, Alert, changed_alert, note_field, reset_of, severity_field
@@ -92,6 +93,7 @@ class AlertEventsQuery(RangeQuery):
     transition = fields.String(validate=validate.OneOf(TRANSITIONS, error="must be one of {choices}, was '{input}'"))
     before = Whole(1, MAX_ID, metadata={"description": "Only events with a smaller event_id: the next page."})
     order = order_field("desc")
+    cursor = Cursor("events", stamped=False)
 
 
 class AlertEvent(Schema):
@@ -110,11 +112,10 @@ class AlertEvent(Schema):
     created_at = fields.String()
 
 
-class AlertEvents(Schema):
+class AlertEvents(Page):
     """A part of the history."""
 
     events = fields.List(fields.Nested(AlertEvent))
-    count = fields.Integer()
 
 
 @blueprint.route("/events/")

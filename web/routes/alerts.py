@@ -11,6 +11,7 @@ from common.alertstates import reset
 from web.alert_rules import check_series, check_subject, read_condition
 from web.api import Blueprint, json_text, stores
 from web.errors import NotFound, bad
+from web.paging import Cursor, Page
 from web.queries.alert_changes import Change, Found, change_alert
 from web.queries.alerts import alert_json, delete_alert, followed_series, insert_alert, list_alerts
 from web.queries.totals import known_symbols
@@ -115,13 +116,13 @@ class AlertsQuery(RangeQuery):
     before = Whole(1, MAX_ID, metadata={"description": "Only alerts with a smaller id: the next page."})
     limit = Whole(1, 10_000, load_default=1000)
     order = order_field("desc")
+    cursor = Cursor("alerts", stamped=False)
 
 
-class Alerts(Schema):
+class Alerts(Page):
     """A list of alerts."""
 
     alerts = fields.List(fields.Nested(Alert))
-    count = fields.Integer()
 
 
 @blueprint.route("/")

@@ -9,6 +9,7 @@ from marshmallow import Schema, fields
 from common.settings import Settings
 from web.api import Blueprint, json_text, stores
 from web.errors import bad
+from web.paging import Cursor, Page
 from web.queries.analytics import stats_rows
 from web.queries.correlation import MOST_CLOSES, correlation_matrix
 from web.routes.spread import Symbols
@@ -38,6 +39,7 @@ class StatsQuery(RangeQuery):
         },
     )
     order = order_field("asc")
+    cursor = Cursor("stats")
 
 
 class StatsRow(Schema):
@@ -61,11 +63,10 @@ class StatsRow(Schema):
     window = fields.Integer()
 
 
-class StatsRows(Schema):
+class StatsRows(Page):
     """Statistics, oldest first."""
 
     stats = fields.List(fields.Nested(StatsRow))
-    count = fields.Integer()
 
 
 @blueprint.route("/stats/")

@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from web.api import Blueprint, json_text, stores
 from web.errors import Conflict, NotFound
+from web.paging import Cursor, Page
 from web.queries.deliveries import delivery_state, list_deliveries, retry_dead, retry_delivery, try_alert
 from web.routes.receivers import MAX_ID, Trial, existing
 from web.schemas import Body, Whole
@@ -24,8 +25,9 @@ class DeliveriesQuery(Body):
     state = fields.String(validate=validate.OneOf(STATES, error="must be one of {choices}, was '{input}'"))
     receiver_id = Whole(1, MAX_ID)
     alert_id = Whole(1, MAX_BIG_ID)
-    before = Whole(1, MAX_BIG_ID, metadata={"description": "Only ids below this: `next_before` of the page before."})
+    before = Whole(1, MAX_BIG_ID, metadata={"description": "Only deliveries with a smaller id."})
     limit = Whole(1, 1000, load_default=100)
+    cursor = Cursor("deliveries", stamped=False)
 
 
 class Delivery(Schema):
@@ -46,12 +48,10 @@ class Delivery(Schema):
     body = fields.Dict()
 
 
-class Deliveries(Schema):
+class Deliveries(Page):
     """A page of deliveries."""
 
     deliveries = fields.List(fields.Nested(Delivery))
-    count = fields.Integer()
-    next_before = fields.Integer(allow_none=True)
 
 
 @blueprint.route("/deliveries/")

@@ -7,6 +7,7 @@ from flask.views import MethodView
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from web.api import Blueprint, json_text, stores
+from web.paging import Cursor, Page
 from web.queries.bars import newest_bars
 from web.queries.ticks import newest_ticks
 from web.queries.totals import totals
@@ -20,6 +21,7 @@ class TicksQuery(RangeQuery):
 
     symbol = Symbol(required=True)
     order = order_field("desc")
+    cursor = Cursor("ticks", 3)
 
 
 class Tick(Schema):
@@ -34,11 +36,10 @@ class Tick(Schema):
     seq = fields.Integer(allow_none=True, metadata={"description": "Position in its request, for ticks without an id."})
 
 
-class Ticks(Schema):
+class Ticks(Page):
     """A list of ticks."""
 
     ticks = fields.List(fields.Nested(Tick))
-    count = fields.Integer()
 
 
 @blueprint.route("/ticks/")
@@ -58,6 +59,7 @@ class BarsQuery(RangeQuery):
     symbol = Symbol(required=True)
     timeframe = Timeframe(load_default="1s")
     order = order_field("desc")
+    cursor = Cursor("bars")
     fill = fields.String(
         validate=validate.OneOf(("prev",), error="must be prev, was '{input}'"),
         metadata={"description": "`prev` draws bars that nobody traded in, at the close before them (status `filled`)."},
@@ -90,11 +92,10 @@ class Bar(Schema):
     revision = fields.Integer(metadata={"description": "How often late trades have changed it."})
 
 
-class Bars(Schema):
+class Bars(Page):
     """A list of bars."""
 
     bars = fields.List(fields.Nested(Bar))
-    count = fields.Integer()
 
 
 @blueprint.route("/bars/")

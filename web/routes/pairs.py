@@ -9,6 +9,7 @@ from marshmallow import Schema, fields
 
 from web.api import Blueprint, json_text, stores
 from web.errors import Conflict, NotFound, bad
+from web.paging import Page
 from web.queries.pairs import add_pair, list_pairs, remove_pair
 from web.routes.spread import Method, OfSeries, known_legs, series_of
 from web.schemas import Body, PairName, Timeframe, Whole
@@ -47,11 +48,10 @@ class PairSeries(Schema):
     task_id = fields.String(metadata={"description": "Where it was added: the task that fills its past."})
 
 
-class PairList(Schema):
+class PairList(Page):
     """Series of pair rows."""
 
     pairs = fields.List(fields.Nested(PairSeries))
-    count = fields.Integer()
 
 
 class PairBody(OfSeries, Body):

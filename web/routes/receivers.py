@@ -11,6 +11,7 @@ from common.outbox import SEVERITIES
 from common.receivers import KINDS, MAX_URL
 from web.api import Blueprint, stores
 from web.errors import Conflict, NotFound
+from web.paging import Page
 from web.queries.deliveries import trial_event, try_receiver
 from web.queries.receivers import change_receiver, delete_receiver, insert_receiver, list_receivers
 from web.receiver_rules import check_receiver
@@ -92,11 +93,10 @@ class Receiver(Schema):
     dead = fields.Integer(metadata={"description": "Deliveries that were given up."})
 
 
-class Receivers(Schema):
+class Receivers(Page):
     """A list of receivers."""
 
     receivers = fields.List(fields.Nested(Receiver))
-    count = fields.Integer()
 
 
 @blueprint.route("/")
@@ -107,7 +107,7 @@ class ReceiversResource(MethodView):
     def get(self) -> dict[str, Any]:
         """Receivers of alerts"""
         found = list_receivers(stores())
-        return {"receivers": found, "count": len(found)}
+        return {"receivers": found, "count": len(found), "complete": True, "next_cursor": None}
 
     @blueprint.arguments(ReceiverBody)
     @blueprint.response(201, Receiver)

@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validates
 
 from web.api import Blueprint, json_text, stores
 from web.errors import NotFound, bad
+from web.paging import Cursor, Page
 from web.queries.alerts import end_silence, followed_series, insert_silence, list_silences
 from web.queries.totals import known_symbols
 from web.routes.alerts import MAX_ID, note_field
@@ -41,6 +42,7 @@ class SilencesQuery(Body):
     ended = fields.Boolean(load_default=False, metadata={"description": "Also those that are over."})
     before = Whole(1, MAX_ID, metadata={"description": "Only silences with a smaller id: the next page."})
     limit = Whole(1, MAX_LIMIT, load_default=100)
+    cursor = Cursor("silences", stamped=False)
 
 
 class Silence(Schema):
@@ -55,11 +57,10 @@ class Silence(Schema):
     active = fields.Boolean()
 
 
-class Silences(Schema):
+class Silences(Page):
     """A list of silences."""
 
     silences = fields.List(fields.Nested(Silence))
-    count = fields.Integer()
 
 
 @blueprint.route("/")

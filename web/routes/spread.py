@@ -10,6 +10,7 @@ from common.pairseries import Series, SeriesKey, task_params
 from common.pairspec import MOST_LEGS, WINDOWS, checked_method, least_window
 from web.api import Blueprint, json_text, stores
 from web.errors import bad
+from web.paging import Cursor, Page
 from web.queries.spread import named_series, spread_rows
 from web.queries.totals import known_symbols
 from web.routes.tasks import Made, RangedTask, make_task
@@ -97,6 +98,7 @@ class SpreadQuery(OfSeries, RangeQuery):
 
     as_of = Stamp(metadata={"type": "string", "description": "What was known then: rows and revisions written by that moment."})
     order = order_field("asc")
+    cursor = Cursor("analytics")
 
 
 class PairRow(Schema):
@@ -133,11 +135,10 @@ class PairRow(Schema):
     method = fields.String()
 
 
-class PairRows(Schema):
+class PairRows(Page):
     """Rows of a series, oldest first."""
 
     analytics = fields.List(fields.Nested(PairRow))
-    count = fields.Integer()
 
 
 @blueprint.route("/spread/")
