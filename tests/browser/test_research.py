@@ -53,8 +53,8 @@ def test_a_scan_ranks_all_pairs_and_one_is_followed(page_of: Opens) -> None:
         wait_until(partial(ranked_as, dashboard, expected), 10, f"order by {sort}")
     best = told[0]["symbol_pair"]
     page.click("#scan-rows tr:first-child >> text=Follow")
-    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in page.url, 20, "the pair in view")
-    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 20, "its rows")
+    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in page.url, 40, "the pair in view")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "its rows")
     assert dashboard.api(f"/api/analytics/pairs/?symbol_pair={best}&window=30")["count"] == 1
     assert dashboard.faults == []
 

@@ -24,9 +24,10 @@ export async function compute(view, legs, tell) {
   await taskEnds(taskId, tell);
 }
 
-/** Keep a series up to date from now on; ends when its past is filled. */
-export async function keepLive(view, legs, tell) {
+/** Keep a series up to date from now on; `made()` once it is, and the end when its past is filled. */
+export async function keepLive(view, legs, tell, made = () => {}) {
   const { task_id: taskId } = await post("/api/analytics/pairs/", named(view, legs));
+  await made();
   if (taskId) await taskEnds(taskId, tell);
 }
 

@@ -59,6 +59,7 @@ export class Health {
     const text = found.map(([how, sentence]) => how + sentence).join("\n");
     if (text !== this.said) {
       this.said = text;
+      $("strip").dataset.level = found.some(([how]) => how === "bad") ? "bad" : found.some(([how]) => how === "warn") ? "warn" : "ok";
       $("verdicts").replaceChildren(...found.filter(([how]) => how !== "ok").map(([how, sentence]) => el("li", { className: how }, ...prose(sentence))));
     }
     this.gauges(this.facts ? factGauges(this.facts) : []);

@@ -5,8 +5,10 @@ import { get } from "./api.js";
 import { AlertForm } from "./alertform.js";
 import { Alerts } from "./alerts.js";
 import { textOf } from "./alerttexts.js";
+import { emptyBars, emptyPair } from "./empties.js";
 import { compute, keepLive, named, stopLive } from "./follow.js";
 import { Clock, number } from "./format.js";
+import { expose } from "./gems.js";
 import { Health } from "./health.js";
 import { Live } from "./live.js";
 import { AlertLines, offerAlerts } from "./levels.js";
@@ -19,6 +21,7 @@ import { Pickers } from "./pickers.js";
 import { PriceChart, toBar } from "./price.js";
 import { Research } from "./research.js";
 import { Rows } from "./rows.js";
+import { saves } from "./save.js";
 import { Scanner } from "./scanner.js";
 import { SeriesBook } from "./series.js";
 import { setUpUpload } from "./upload.js";
@@ -131,18 +134,11 @@ function listen({ goOn }) {
 
 /* Instead of rows */
 
-function noBars() {
-  if (!book.symbols.includes(view.symbol)) {
-    return [`There are no trades of \`${view.symbol}\` here. Known: ${book.symbols.map((name) => `\`${name}\``).join(" ") || "none yet"}. Add it to \`GEMS_SYMBOLS\` and start again, or upload a file of its trades.`];
-  }
-  return [`No bar of ${view.symbol} at ${view.timeframe} yet. The first comes with its first trades; if none come, see \`./gems status\`, or upload a file.`, { loading: true }];
-}
+function noBars() { return emptyBars(view, book.symbols); }
 
 function noPairRows() {
-  if (!legs()) return [`\`${view.pair}\` is not a pair of two known symbols. Choose one above.`];
-  if (book.live(view)) return [`No row of this pair at ${view.timeframe} yet. The first comes when both legs have closed a bar.`, { loading: true }];
   const action = el("p", { className: "actions" }, asked("Compute it now", compute, "primary"), asked("Keep it live", keepLive));
-  return [`Nothing is computed yet for this pair at ${view.timeframe} with a window of ${view.window} bars by ${view.method}.`, { action }];
+  return emptyPair(view, { legs: legs(), live: book.live(view), action });
 }
 
 /** A button that has a series made. */
@@ -154,9 +150,8 @@ function asked(text, work, kind = "") {
 /** From the scan: keep a series live, and look at it. */
 async function followSeries(series, names) {
   try {
-    await keepLive({ ...view, ...series }, names, () => {});
-    await learnSeries();
-    look(series);
+    await keepLive({ ...view, ...series }, names, () => {}, async () => { await learnSeries(); look(series); });
+    pairLoader.restart();
   } catch (fault) {
     notice(`${series.pair.replaceAll("_", " / ")} is not followed: ${fault.message}`);
   }
@@ -268,6 +263,10 @@ async function learnSeries() {
 $("pair-again").addEventListener("click", () => make($("pair-again"), compute));
 $("pair-keep").addEventListener("click", () => make($("pair-keep"), keepLive));
 $("pair-stop").addEventListener("click", () => make($("pair-stop"), stopLive));
+saves($("price-save"), () => bars.all, () => `${view.symbol}_${view.timeframe}`);
+saves($("pair-save"), () => pairRows.all, () => `${view.pair}_${view.timeframe}_${view.window}_${view.method.replace("+", "_")}`);
+saves($("scan-save"), () => research.scan.found?.pairs ?? [], () => `scan_${view.timeframe}_${view.window}`);
+saves($("backtest-save"), () => research.backtest.result?.trades ?? [], () => `backtest_${view.pair}_${view.timeframe}`);
 $("zone").addEventListener("click", () => show({ ...view, zone: view.zone === "utc" ? "local" : "utc" }));
 $("theme").addEventListener("click", () => {
   const other = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
@@ -306,28 +305,4 @@ function renew() {
   research.heat.load();
 }
 
-const drawnAs = (name) => (name === "candles" ? [priceChart, priceChart.candles] : [pairChart, pairChart[name]]);
-
-/** Where a level of a series stands in the box of its chart: [x, y]. */
-function placeOf(name, level) {
-  const [chart, series] = drawnAs(name);
-  const pane = series.getPane().getHTMLElement().getBoundingClientRect();
-  return [chart.box.clientWidth / 2, pane.top - chart.box.getBoundingClientRect().top + series.priceToCoordinate(level)];
-}
-
-/** What is drawn, for tests and for the curious: copies, nothing can be changed by them. */
-window.gems = Object.freeze({
-  view: () => ({ ...view }),
-  bars: () => structuredClone(bars.all),
-  pairRows: () => structuredClone(pairRows.all),
-  drawn: () => structuredClone(Object.fromEntries(
-    Object.entries({ candles: priceChart.candles, volumes: priceChart.volumes, spread: pairChart.spread, upper: pairChart.upper, z: pairChart.z, hedge: pairChart.hedge, correlation: pairChart.correlation, pvalue: pairChart.pvalue, halfLife: pairChart.halfLife })
-      .map(([name, series]) => [name, series.data()]))),
-  marks: () => structuredClone(pairChart.marked ?? []),
-  equity: () => structuredClone(research.backtest.equity?.data() ?? []),
-  levels: () => alertLines.lines.map(([, line]) => line.options().price),
-  placeOf: (name, level) => placeOf(name, level),
-  levelAbove: (name) => { const [chart, series] = drawnAs(name); return series.coordinateToPrice(chart.box.clientHeight / 10); },
-  live: () => ({ state: live.state, lastId: live.lastId }),
-  health: () => structuredClone(health.facts),
-});
+expose({ view: () => view, bars, pairRows, priceChart, pairChart, alertLines, research, live, health });

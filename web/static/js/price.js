@@ -53,12 +53,15 @@ export class PriceChart extends RowsChart {
 
   drawChanged(times) {
     super.drawChanged(times);
-    if (times.some((time) => this.rows.at(time)?.revision)) this.mark();
+    if (times.some((time) => { const bar = this.rows.at(time); return bar?.revision || bar?.status === "gap"; })) this.mark();
   }
 
   mark() {
-    const revised = this.rows.all.filter((bar) => bar.revision > 0);
-    this.markers.setMarkers(revised.map((bar) => ({ time: bar.time, position: "aboveBar", shape: "circle", size: 0.5, color: this.paint.accent })));
+    const { accent, mark } = this.paint;
+    this.markers.setMarkers(this.rows.all.flatMap((bar) => [
+      ...(bar.revision > 0 ? [{ time: bar.time, position: "aboveBar", shape: "circle", size: 0.5, color: accent }] : []),
+      ...(bar.status === "gap" ? [{ time: bar.time, position: "belowBar", shape: "square", size: 0.5, color: mark }] : []),
+    ]));
   }
 
   drawn() {
