@@ -8,7 +8,8 @@ from psycopg2.extras import execute_values
 
 from common.database import transaction
 from common.errors import StoreUnavailable
-from common.settings import Settings, pair_legs
+from common.pairspec import basket_legs
+from common.settings import Settings
 from common.streams import START, shard_of, stream_names
 from common.tasks import create_task
 from common.view import View, committed_view
@@ -62,10 +63,10 @@ def _mark(settings: Settings, view: View, symbol: str, first_us: int, last_us: i
 def _pair_tasks(connection: Connection, damage: Damage, view: View) -> list[str]:
     tasks = []
     for series, (first_us, last_us) in damage.rows.items():
-        legs = pair_legs(series.pair, frozenset(view.watermarks))
+        legs = basket_legs(series.pair, frozenset(view.watermarks))
         if legs:
-            params = {"symbol1": legs[0], "symbol2": legs[1], "timeframe": series.timeframe, "window": series.window}
-            tasks.append(create_task(connection, "spread", {**params, "start_us": first_us, "end_us": last_us}))
+            named = {"symbols": list(legs), "timeframe": series.timeframe, "window": series.window, "method": series.method}
+            tasks.append(create_task(connection, "spread", {**named, "start_us": first_us, "end_us": last_us + 1}))
     return tasks
 
 

@@ -22,6 +22,8 @@ from ops.house import House
 from tests.pipeline import Pipeline, a_pipeline
 
 pytestmark = pytest.mark.process
+#: Of each kind that is compared in another way: by a formula, by a task.
+PAIRS = "SYM0_SYM1,SYM0_SYM1@tls+log+prior,SYM1_SYM0@kalman+log:15,SYM1_SYM2@ols+strict,SYM0_SYM1_SYM2"
 KEPT = ("raw_ticks", "processed_bars", "bar_revisions", "spread_analytics", "gaps", "writer_positions", "dirty_ranges")
 POSITIONS, COUNTERS = "positions in the stream", "ticks as counted by the workers"
 IDS, REPEATS = "exchange ids follow on each other", "no id on two days"
@@ -59,7 +61,7 @@ def check_of(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 def settings_on(database_url: str, redis_url: str, data_dir: Path) -> Settings:
     servers = {"database_url": database_url, "redis_url": redis_url, "data_dir": data_dir}
-    settings = Settings.from_env({}, **servers, symbols="SYM0,SYM1,SYM2", pairs="SYM0_SYM1", window=10)
+    settings = Settings.from_env({}, **servers, symbols="SYM0,SYM1,SYM2", pairs=PAIRS, window=10)
     House(data_dir).remember(settings)
     return settings
 
@@ -208,10 +210,12 @@ def test_bars_under_an_open_mark_are_left_out(broken):
     assert (code, found(report), report["pending"]) == (0, {}, 1)
 
 
-def test_a_changed_pair_row_is_found_deep_and_mended(broken):
-    middle = broken.scalar("SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' ORDER BY timestamp OFFSET 100 LIMIT 1")
+@pytest.mark.parametrize("method", ["ols", "tls+log+prior", "kalman+log", "ols+strict"])
+def test_a_changed_pair_row_is_found_deep_and_mended(broken, method):
+    rows = "SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' AND method = %s AND z_score IS NOT NULL"
+    middle = broken.scalar(rows + " ORDER BY timestamp OFFSET 50 LIMIT 1", method)
     change = "UPDATE spread_analytics SET z_score = z_score * (1 + 1e-7), intercept = intercept + 0.001 WHERE timestamp = %s"
-    run(broken, change + " AND timeframe = '1s'", middle)
+    run(broken, change + " AND timeframe = '1s' AND method = %s AND leg_prices IS NULL", middle, method)
     assert verify(broken.settings)[0] == 0
     code, report = verify(broken.settings, "--deep")
     assert (code, found(report)) == (1, {ROWS: 1})
@@ -221,9 +225,23 @@ def test_a_changed_pair_row_is_found_deep_and_mended(broken):
     assert (code, found(report)) == (0, {})
 
 
+def test_a_lost_pair_row_and_one_that_no_bars_stand_for_are_found_and_mended(broken):
+    for method in ("ols", "kalman+log"):
+        rows = "SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' AND method = %s AND leg_prices IS NULL"
+        middle = broken.scalar(rows + " ORDER BY timestamp OFFSET 50 LIMIT 1", method)
+        where = " WHERE timestamp = %s AND timeframe = '1s' AND method = %s AND leg_prices IS NULL"
+        run(broken, "UPDATE spread_analytics SET timestamp = timestamp + interval '500 ms'" + where, middle, method)  # noqa: S608
+    code, report = verify(broken.settings, "--deep")
+    assert (code, found(report)) == (1, {ROWS: 4})
+    told = "\n".join(finding["what"] for finding in check_of(report, ROWS)["findings"])
+    assert told.count("is missing") == told.count("no bars say so") == 2
+    code, report = verify(broken.settings, "--deep", "--repair")
+    assert (code, found(report)) == (0, {})
+
+
 def test_a_pair_row_whose_bars_wait_for_a_rebuild_is_left_out(broken):
     middle = broken.scalar("SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' ORDER BY timestamp OFFSET 100 LIMIT 1")
-    run(broken, "UPDATE spread_analytics SET z_score = z_score + 1 WHERE timestamp = %s AND timeframe = '1s'", middle)
+    run(broken, "UPDATE spread_analytics SET z_score = z_score + 1 WHERE timestamp = %s AND timeframe = '1s' AND method = 'ols' AND leg_prices IS NULL", middle)
     mark = (
         "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)"
         " SELECT 'SYM1', us, us, 'trades', 0, 0, 'test'"
@@ -233,7 +251,9 @@ def test_a_pair_row_whose_bars_wait_for_a_rebuild_is_left_out(broken):
     try:
         run(broken, mark, middle)
         code, report = verify(broken.settings, "--deep")
-        assert (code, found(report), check_of(report, ROWS)["pending"]) == (0, {}, 1)
+        by_task = broken.scalar("SELECT count(*) FROM pair_series WHERE method LIKE 'kalman%%' OR cardinality(symbols) > 2")
+        told = code, found(report), check_of(report, ROWS)["pending"]
+        assert told == (0, {}, 1 + by_task), "nobody does tasks"
         run(broken, "DELETE FROM dirty_ranges")
         assert found(verify(broken.settings, "--deep")[1]) == {ROWS: 1}
     finally:
