@@ -8,6 +8,7 @@ from common.streams import connect_redis
 from web.access import register_access
 from web.api import Api
 from web.binance.errors import register_refusals
+from web.caching import register_compression
 from web.errors import register_errors
 from web.health import Health
 from web.limits import register_limits
@@ -67,6 +68,7 @@ def _register(app: Flask, settings: Settings) -> None:
         app.register_blueprint(plain)
     register_healthz(app)
     register_metrics(app, app.extensions["gems.stores"], app.extensions["gems.hub"])
+    register_compression(app)
     register_errors(app)
     register_refusals(app)
     register_limits(app, settings)

@@ -102,6 +102,13 @@ def order_field(default: str) -> fields.String:
     return fields.String(load_default=default, validate=one_of, metadata={"description": "How the rows are sorted."})
 
 
+def decimals_field() -> fields.String:
+    """How decimals are written."""
+    one_of = validate.OneOf(("number", "string"), error="must be number or string, was '{input}'")
+    text = "`string`: exact decimals as text; a JSON number may lose digits where it is read."
+    return fields.String(load_default="number", validate=one_of, metadata={"description": text})
+
+
 def stamp_us(value: Any) -> int:
     """Microseconds since 1970 of a moment as clients write it; what is finer is cut.
 

@@ -281,7 +281,7 @@ def test_a_silence_is_made_listed_and_ended(client: FlaskClient) -> None:
     silence = made.get_json()
     assert silence.items() >= {"id": 1, "symbol_pair": PAIR, "until": "2090-01-01T00:00:00.000000Z", "active": True}.items()
     assert client.get(URL + "1/").get_json()["silenced_until"] == silence["until"]
-    assert client.get(URL + "silences/").get_json() == {"silences": [silence], "count": 1}
+    assert client.get(URL + "silences/").get_json() == {"silences": [silence], "count": 1, "complete": True, "next_cursor": None}
     assert client.get(URL + "silences/?symbol_pair=BTCUSDT").get_json()["count"] == 0
     assert client.delete(URL + "silences/1/").get_json() == {"status": "ended"}
     gone = client.delete(URL + "silences/1/")

@@ -6,12 +6,11 @@ from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
 from web.paging import as_page, by_stamp, us
-from web.queries.pieces import instant, sort, within
+from web.queries.pieces import decimal, instant, sort, within
 from web.stores import Stores
 
-_PRICES = (
-    "open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume, taker_buy_quote_volume, status, revision"
-)
+_BEFORE, _AFTER = "open, high, low, close, volume", "quote_volume, vwap, taker_buy_volume, taker_buy_quote_volume"
+_PRICES = f"{_BEFORE}, tick_count, {_AFTER}, status, revision"
 _OF_SYMBOL = "FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
 #: What a bar without a trade looks like where it is drawn: the close before it, and nothing traded.
 _FILLED = ", ".join(
@@ -30,7 +29,8 @@ def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
     query = {**by_stamp(query), "step_s": TIMEFRAMES_S[query["timeframe"]]}
     found = _filled(query) if query.get("fill") else f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_versions(query)}"
     by = sort(query["order"]).replace("timestamp", "at")
-    shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {_PRICES} FROM page ORDER BY {by}"
+    columns = f"{decimal(_BEFORE, query)}, tick_count, {decimal(_AFTER, query)}, status, revision"
+    shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
     return stores.text(as_page("bars", found, "at DESC", shown, us("at")), query)
 
 

@@ -25,6 +25,13 @@ def as_list(name: str, rows: str) -> str:
     return f"SELECT {listed}::text FROM ({rows}) AS listed"
 
 
+def decimal(columns: str, query: Mapping[str, Any], kind: str = "text") -> str:
+    """SQL of decimals as they are, or as text where the query says `decimals=string`; also of arrays, by `kind`."""
+    if query.get("decimals") != "string":
+        return columns
+    return ", ".join(f"{name}::{kind} AS {name}" for name in columns.split(", "))
+
+
 def within(query: Mapping[str, Any], column: str = "timestamp") -> str:
     """SQL for `AND start <= column < end`, of what the query has of the two; constants let the planner leave leaves out."""
     first = f" AND {column} >= %(start)s" if query.get("start") else ""

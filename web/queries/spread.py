@@ -6,7 +6,7 @@ from typing import Any
 
 from common.settings import Settings
 from web.paging import as_page, by_stamp, us
-from web.queries.pieces import finite, instant, sort, within
+from web.queries.pieces import decimal, finite, instant, sort, within
 from web.stores import Stores
 
 _FLOATS = (
@@ -28,7 +28,8 @@ def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:
     named = {**query, "symbol_pair": name, "window": window, "method": method}
     floats = ", ".join(map(finite, (*_FLOATS, *_TESTS)))
     columns = (
-        f"symbol1_price, symbol2_price, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at, hedge_ratios, leg_prices,"
+        f"{decimal('symbol1_price, symbol2_price', query)}, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at,"
+        f" hedge_ratios, {decimal('leg_prices', query, 'text[]')},"
         f" carried, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window, %(method)s::text AS method"
     )
     found = f"SELECT *, timestamp AS at FROM ({_versions(query)}) AS versions"

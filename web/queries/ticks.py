@@ -15,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor
 from common.timeframes import TIMEFRAMES_S
 from common.trades import from_us
 from web.paging import as_page, us
-from web.queries.pieces import instant, within
+from web.queries.pieces import decimal, instant, within
 from web.stores import Stores
 
 #: How far before now, or before `end`, the windows reach after the hint; the last one has no start.
@@ -107,7 +107,8 @@ def _read(cursor: Cursor, query: Mapping[str, Any]) -> tuple[str, int]:
         "SELECT symbol, timestamp AS at, price, size, side, trade_id, seq, coalesce(seq, 0)::bigint AS place"
         f" {_among(query)}"
     )
-    shown = f"SELECT symbol, {instant('at')} AS timestamp, price, size, side, trade_id, seq FROM page ORDER BY {by}"
+    columns = f"{decimal('price, size', query)}, side, trade_id, seq"
+    shown = f"SELECT symbol, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
     cursor.execute(as_page("ticks", found, _NEWEST_FIRST, shown, us("at"), "place", "trade_id"), query)
     text, count = cursor.fetchone()  # type: ignore[misc]
     return text, count

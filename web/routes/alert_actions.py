@@ -8,6 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from common.alertstates import TRANSITIONS, acknowledged, paused
 from web.api import Blueprint, json_text, stores
+from web.caching import range_json
 from web.errors import Conflict, NotFound
 from web.paging import Cursor, Page
 from web.queries.alert_changes import Change, Found
@@ -126,7 +127,7 @@ class EventsResource(MethodView):
     @blueprint.response(200, AlertEvents)
     def get(self, query: dict[str, Any]) -> Response:
         """Events of all alerts, newest first; also of deleted ones"""
-        return json_text(list_events(stores(), query))
+        return range_json(list_events(stores(), query), query)
 
 
 @blueprint.route("/<int:alert_id>/events/")

@@ -7,7 +7,8 @@ from flask.views import MethodView
 from marshmallow import Schema, fields
 
 from common.settings import Settings
-from web.api import Blueprint, json_text, stores
+from web.api import Blueprint, stores
+from web.caching import range_json
 from web.errors import bad
 from web.paging import Cursor, Page
 from web.queries.analytics import stats_rows
@@ -77,7 +78,7 @@ class StatsResource(MethodView):
     @blueprint.response(200, StatsRows)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest statistics of a symbol, oldest first"""
-        return json_text(stats_rows(stores(), {"window": stores().settings.stats_window, **query}))
+        return range_json(stats_rows(stores(), {"window": stores().settings.stats_window, **query}), query)
 
 
 class CorrelationQuery(Body):

@@ -7,11 +7,12 @@ from flask.views import MethodView
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from web.api import Blueprint, json_text, stores
+from web.caching import range_json
 from web.paging import Cursor, Page
 from web.queries.bars import newest_bars
 from web.queries.ticks import newest_ticks
 from web.queries.totals import totals
-from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, order_field
+from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, decimals_field, order_field
 
 blueprint = Blueprint("market", __name__, url_prefix="/api/ingestion", description="Ticks and bars")
 
@@ -21,6 +22,7 @@ class TicksQuery(RangeQuery):
 
     symbol = Symbol(required=True)
     order = order_field("desc")
+    decimals = decimals_field()
     cursor = Cursor("ticks", 3)
 
 
@@ -50,7 +52,7 @@ class TicksResource(MethodView):
     @blueprint.response(200, Ticks)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest ticks of a symbol, newest first"""
-        return json_text(newest_ticks(stores(), query))
+        return range_json(newest_ticks(stores(), query), query)
 
 
 class BarsQuery(RangeQuery):
@@ -59,6 +61,7 @@ class BarsQuery(RangeQuery):
     symbol = Symbol(required=True)
     timeframe = Timeframe(load_default="1s")
     order = order_field("desc")
+    decimals = decimals_field()
     cursor = Cursor("bars")
     fill = fields.String(
         validate=validate.OneOf(("prev",), error="must be prev, was '{input}'"),
@@ -106,7 +109,7 @@ class BarsResource(MethodView):
     @blueprint.response(200, Bars)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest bars of a symbol and timeframe, newest first"""
-        return json_text(newest_bars(stores(), query))
+        return range_json(newest_bars(stores(), query), query)
 
 
 class Totals(Schema):

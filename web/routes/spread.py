@@ -8,13 +8,14 @@ from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from common.pairseries import Series, SeriesKey, task_params
 from common.pairspec import MOST_LEGS, WINDOWS, checked_method, least_window
-from web.api import Blueprint, json_text, stores
+from web.api import Blueprint, stores
+from web.caching import range_json
 from web.errors import bad
 from web.paging import Cursor, Page
 from web.queries.spread import named_series, spread_rows
 from web.queries.totals import known_symbols
 from web.routes.tasks import Made, RangedTask, make_task
-from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, Whole, order_field
+from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, Whole, decimals_field, order_field
 
 blueprint = Blueprint("spread", __name__, url_prefix="/api/analytics", description="Pairs")
 _METHOD = "ols, tls, kalman or huber, with the options log, prior, strict (kalman+log); baskets: ols or johansen."
@@ -98,6 +99,7 @@ class SpreadQuery(OfSeries, RangeQuery):
 
     as_of = Stamp(metadata={"type": "string", "description": "What was known then: rows and revisions written by that moment."})
     order = order_field("asc")
+    decimals = decimals_field()
     cursor = Cursor("analytics")
 
 
@@ -149,7 +151,7 @@ class SpreadResource(MethodView):
     @blueprint.response(200, PairRows)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest rows of a pair, oldest first"""
-        return json_text(spread_rows(stores(), query))
+        return range_json(spread_rows(stores(), query), query)
 
 
 class SpreadTask(OfSeries, RangedTask):
