@@ -1,6 +1,7 @@
 """flask-smorest, with our error shape, our way to read bodies, and PostgreSQL's JSON passed through."""
 
 import json
+import re
 from typing import Any, NoReturn
 
 import flask_smorest
@@ -9,8 +10,13 @@ from webargs import missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException
 
-from web.errors import ErrorSchema, Problem, handle_http
+from web.errors import ErrorSchema, Problem, bad, handle_http
 from web.stores import Stores
+
+
+#: JSON escapes of them; a body without one has none of them: raw, they are not valid JSON, or not UTF-8.
+_UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Api(flask_smorest.Api):
@@ -55,11 +61,32 @@ def read_json(req: Request, exact: bool = False) -> Any:
         raise Problem(415, f"the body must be sent as application/json, was {req.mimetype or 'without a type'}")
     numbers: dict[str, Any] = {"parse_int": NumberText, "parse_float": NumberText} if exact else {}
     try:
-        return json.loads(req.get_data().decode("utf-8"), parse_constant=_refuse_constant, **numbers)
+        text = req.get_data().decode("utf-8")
+        body = json.loads(text, parse_constant=_refuse_constant, **numbers)
+        if _UNSTORABLE_ESCAPE.search(text):
+            refuse_unstorable(body, "")
+        return body
     except RecursionError:
         raise Problem(400, "the body is nested too deeply", "body") from None
     except ValueError as exc:  # also what is not UTF-8, and whole numbers of thousands of digits
         raise Problem(400, f"the body is not valid JSON: {exc}", "body") from None
+
+
+def refuse_unstorable(value: Any, path: str) -> None:
+    """Text that no database stores: NUL, and halves of characters (lone surrogates).
+
+    Raises:
+        Problem: 400, naming the field such as `ticks[3].symbol`.
+    """
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise bad(path or "body", f"must be text without NUL and without halves of characters, was {ascii(value):.80}")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            refuse_unstorable(name, path)
+            refuse_unstorable(inner, f"{path}.{name}".strip("."))
+    if isinstance(value, list):
+        for number, inner in enumerate(value):
+            refuse_unstorable(inner, f"{path}[{number}]")
 
 
 def _refuse_constant(name: str) -> NoReturn:

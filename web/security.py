@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
-from web.errors import Problem
+from web.errors import Problem, bad
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -27,6 +27,15 @@ def refuse_foreign_pages() -> None:
         raise Problem(403, f"a page of {origin:.100} may not do this")
 
 
+def refuse_nul() -> None:
+    """No path and no parameter of ours holds NUL, and PostgreSQL takes none."""
+    if "\x00" in request.path:
+        raise Problem(400, "the path must be text without NUL", "path")
+    for name, value in request.args.items(multi=True):
+        if "\x00" in name + value:
+            raise bad(name.replace("\x00", ""), "must be text without NUL")
+
+
 def add_headers(response: Response) -> Response:
     """Security headers; an API answer is never cached, a file says itself how long."""
     for name, value in _HEADERS.items():
@@ -38,4 +47,5 @@ def add_headers(response: Response) -> Response:
 def register_security(app: Flask) -> None:
     """Guard every request of the app."""
     app.before_request(refuse_foreign_pages)
+    app.before_request(refuse_nul)
     app.after_request(add_headers)
