@@ -54,11 +54,12 @@ def streamed_ids(client) -> list[int]:
     return [int(row.split(",", 2)[1]) for row in rows]
 
 
-def until(condition, what: str) -> None:
+def until(condition, what: str):
     deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < deadline_s, f"waited {DEADLINE_S:g} s for {what}"
         time.sleep(0.02)
+    return found
 
 
 def holes(ids: list[int]) -> int:
@@ -88,3 +89,23 @@ def test_what_live_trades_overtook_is_fetched_later_even_by_another_run(settings
     with producing(own):
         until(lambda: holes(streamed_ids(redis_client)) == 0, "what was owed")
         until(lambda: (own.data_dir / "spool" / "owed.json").read_bytes() == b"[]", "the settlement")
+
+
+def test_more_than_the_catch_up_may_fetch_is_a_recorded_gap_that_the_backfill_brings(
+    settings, database, redis_client, exchange, monkeypatch
+):
+    monkeypatch.setattr(catchup, "MOST_MISSED", 100)
+
+    def notes() -> list[str]:
+        with database, database.cursor() as cursor:
+            cursor.execute("SELECT note FROM gaps")
+            return [note for (note,) in cursor.fetchall()]
+
+    own = settings.model_copy(update={"sim_port": exchange.port, "symbols": ("BTCUSDT",), "pairs": (), "history": "1s"})
+    with producing(own):
+        until(lambda: len(streamed_ids(redis_client)) > 300, "trades")
+        exchange.post("/sim/faults", {"silent": True})
+        time.sleep(1.0)  # so long are trades missed: three times as many as the catch-up may fetch
+        exchange.post("/sim/faults", {"silent": False})
+        assert until(notes, "a recorded gap") == ["more than the catch-up fetches"]
+        until(lambda: holes(streamed_ids(redis_client)) == 0, "what was missing")
