@@ -2,7 +2,7 @@
 
 import { $, el } from "./dom.js";
 import { post } from "./api.js";
-import { subjectOf, textOf, usualOf, whatOf } from "./alerttexts.js";
+import { textOf, usualOf, whatOf } from "./alerttexts.js";
 import { notice } from "./notices.js";
 import { CONFIG, keyOf, seriesOf } from "./view.js";
 
@@ -84,5 +84,5 @@ export class AlertForm {
 
 function textOfSeries(key) {
   const { pair, window: bars, method } = seriesOf(key);
-  return `${subjectOf(pair)}${bars === CONFIG.window && method === "ols" ? "" : ` · ${bars} · ${method}`}`;
+  return `${pair.replaceAll("_", "/")}${bars === CONFIG.window && method === "ols" ? "" : ` · ${bars} · ${method}`}`;
 }

@@ -1,0 +1,37 @@
+"""Pictures of the dashboard, for people: on a desk and on a phone, in both themes. Kept where `SCREENSHOTS` says, as CI does."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.looking import Dashboard
+from tests.processes.house import Instance, wait_until
+
+pytestmark = pytest.mark.browser
+Scheme = Literal["light", "dark"]
+SIZES = {"dashboard": (1440, 1000), "dashboard-phone": (390, 844)}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", SIZES)
+def test_a_picture_of_a_busy_page(running: Instance, browser: Browser, tmp_path: Path, name: str, scheme: Scheme) -> None:
+    width, height = SIZES[name]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500)
+    dashboard = Dashboard(context.new_page(), running.url).open()
+    page = dashboard.page
+    page.click("#scan-start")
+    page.click("#backtest-form button")
+    page.wait_for_selector("#backtest-numbers dd")
+    page.wait_for_selector("#scan-rows tr", timeout=40000)
+    wait_until(lambda: dashboard.look("health"), 20, "health")
+    page.evaluate("scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    path = folder / f"{name}-{scheme}.png"
+    page.screenshot(path=path, full_page=width > 500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert path.stat().st_size > 50_000
+    context.close()
