@@ -9,6 +9,7 @@ from web.routes.binance import blueprint as binance
 from web.routes.dashboard import blueprint as dashboard
 from web.routes.deliveries import blueprint as deliveries
 from web.routes.docs import blueprint as docs
+from web.routes.exports import blueprint as exports
 from web.routes.health import blueprint as health
 from web.routes.ingest import blueprint as ingest
 from web.routes.market import blueprint as market
@@ -26,7 +27,7 @@ from web.routes.upload import blueprint as upload
 #: Part of the API, and so of its document.
 API_BLUEPRINTS = (
     ingest, upload, market, analytics, spread, pairs, scan, backtest, alerts, alert_actions, silences, receivers, deliveries,
-    tasks, health, stream, session,
+    tasks, exports, health, stream, session,
 )  # fmt: skip
 #: Pages and files, and routes whose shapes are others'.
 PLAIN_BLUEPRINTS = (dashboard, assets, docs, binance, udf)
