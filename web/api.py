@@ -13,7 +13,6 @@ from werkzeug.exceptions import HTTPException
 from web.errors import ErrorSchema, Problem, bad, handle_http
 from web.stores import Stores
 
-
 #: JSON escapes of them; a body without one has none of them: raw, they are not valid JSON, or not UTF-8.
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -79,7 +78,7 @@ def refuse_unstorable(value: Any, path: str) -> None:
         Problem: 400, naming the field such as `ticks[3].symbol`.
     """
     if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise bad(path or "body", f"must be text without NUL and without halves of characters, was {ascii(value):.80}")
+        raise bad(path or "body", f"must be text without NUL and without halves of characters, was {value!a:.80}")
     if isinstance(value, dict):
         for name, inner in value.items():
             refuse_unstorable(name, path)

@@ -46,9 +46,8 @@ def operations(client: FlaskClient) -> list[Operation]:
     found = []
     for path, item in document["paths"].items():
         shared = item.get("parameters", [])
-        for method in ("get", "post", "put", "patch", "delete"):
-            if method in item:
-                found.append(_operation(document, method.upper(), path, item[method], shared))
+        methods = [method for method in ("get", "post", "put", "patch", "delete") if method in item]
+        found += [_operation(document, method.upper(), path, item[method], shared) for method in methods]
     return found
 
 

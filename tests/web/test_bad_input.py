@@ -191,7 +191,8 @@ def test_no_path_makes_a_fault(filled: FlaskClient, world: World, operation: Ope
     for name in (p["name"] for p in operation.parameters if p["in"] == "path"):
         for text in IDS:
             data = {"data": _json(operation.body), "content_type": JSON} if operation.content == JSON else {}
-            answer = filled.open(operation.address(**{name: text}), method=operation.method, query_string=operation.query(), **data)
+            address = operation.address(**{name: text})
+            answer = filled.open(address, method=operation.method, query_string=operation.query(), **data)
             assert answer.status_code < 500, (text, answer.text)
             if answer.status_code >= 400:
                 assert answer.get_json()["error"], text
