@@ -109,6 +109,16 @@ def test_the_smallest_moves_of_a_large_price_keep_their_digits():
         assert_is_exact(found[:, n], bars[: n + 1], 20)
 
 
+def test_a_small_deviation_of_large_returns_keeps_its_digits():
+    closes = [100.0]
+    for n in range(59):
+        closes.append(closes[-1] * (1.01 + n % 5 * 1e-8))
+    bars = [(close, close, close, close, 1.0, close, 0.5, 0.0) for close in closes]
+    found = followed(bars, 20, [60])
+    for n in range(60):
+        assert_is_exact(found[:, n], bars[: n + 1], 20)
+
+
 def test_what_does_not_move_has_no_deviation_and_a_zero_is_a_zero():
     flat = [(7.1, 7.1, 7.1, 7.1, 1.0, 7.1, 0.0, 0.0)] * 30
     last = dict(zip(NAMES, followed(flat, 20, [30])[:, -1].tolist(), strict=True))
