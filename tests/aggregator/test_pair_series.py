@@ -85,8 +85,10 @@ def run_tasks(house: House) -> int:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_live_rows_of_every_method_are_those_of_a_recomputation(house, method):
-    """With holes in both legs, a missing id, restarts, and midnight in between."""
-    series = ab(method, 7)
+    """With holes in both legs, a missing id, restarts, and midnight in between; from wherever it is recomputed."""
+    house.settings = house.settings.model_copy(update={"coint_every_bars": 1, "stale_leg_s": 4})
+    house.start()
+    series = ab(method, 15)
     registry(house, series)
     trades = [trade for trade in walks(180, start_us=EVENING_US) if trade[:2] not in (("A", 40), ("B", 90))]
     feed(house, trades, restarts=5)

@@ -241,7 +241,8 @@ def test_a_lost_pair_row_and_one_that_no_bars_stand_for_are_found_and_mended(bro
 
 def test_a_pair_row_whose_bars_wait_for_a_rebuild_is_left_out(broken):
     middle = broken.scalar("SELECT timestamp FROM spread_analytics WHERE timeframe = '1s' ORDER BY timestamp OFFSET 100 LIMIT 1")
-    run(broken, "UPDATE spread_analytics SET z_score = z_score + 1 WHERE timestamp = %s AND timeframe = '1s' AND method = 'ols' AND leg_prices IS NULL", middle)
+    change = "UPDATE spread_analytics SET z_score = z_score + 1 WHERE timestamp = %s AND timeframe = '1s'"
+    run(broken, change + " AND method = 'ols' AND leg_prices IS NULL", middle)
     mark = (
         "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason)"
         " SELECT 'SYM1', us, us, 'trades', 0, 0, 'test'"
