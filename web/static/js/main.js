@@ -21,7 +21,7 @@ import { Pickers } from "./pickers.js";
 import { PriceChart, toBar } from "./price.js";
 import { Research } from "./research.js";
 import { Rows } from "./rows.js";
-import { saves } from "./save.js";
+import { pointExports, saves } from "./save.js";
 import { Scanner } from "./scanner.js";
 import { SeriesBook } from "./series.js";
 import { setUpUpload } from "./upload.js";
@@ -188,6 +188,12 @@ function show(next) {
   if (differs("symbol", "pair", "timeframe")) listen({ goOn: false });
   alertForm.fill();
   drawLevels();
+  pointAtAll();
+}
+
+function pointAtAll() {
+  const bars = { symbol: view.symbol, timeframe: view.timeframe };
+  pointExports({ bars, ticks: { symbol: view.symbol }, spread: legs() && named(view, legs()), "alert-events": {} });
 }
 
 function showBars() {
@@ -254,6 +260,7 @@ async function learnSeries() {
     listen({ goOn: true });
     if (!hadLegs && legs()) showPair();
     else sayFollowed();
+    pointAtAll();
     pairLoader.refresh();
   } catch { /* as above */ }
 }
@@ -290,6 +297,7 @@ alertForm.fill();
 showBars();
 showPair();
 listen({ goOn: false });
+pointAtAll();
 research.fill();
 research.load();
 learnSymbols().then(learnSeries);

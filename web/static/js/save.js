@@ -29,3 +29,12 @@ export function saves(button, rows, name) {
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   });
 }
+
+/** Links to everything that is stored of what is in view: `data-all` names the export, `queries` has the query of each. */
+export function pointExports(queries) {
+  for (const link of document.querySelectorAll("[data-all]")) {
+    const query = queries[link.dataset.all];
+    link.hidden = query === null;
+    link.href = `/api/export/${link.dataset.all}/?${new URLSearchParams({ ...query, format: "csv" })}`;
+  }
+}
