@@ -1,0 +1,64 @@
+"""The page at any width, in both themes and zones, and by keyboard alone."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.looking import Dashboard
+from tests.processes.house import wait_until
+
+pytestmark = pytest.mark.browser
+Opens = Callable[..., Dashboard]
+_UNNAMED = """() => {
+  const named = (node) => node.labels?.length || node.getAttribute("aria-label") || node.getAttribute("aria-labelledby")
+    || node.innerText?.trim() || node.closest("label");
+  const all = document.querySelectorAll("button, input, select, [role=group], table, a[href]");
+  return [...all].filter((node) => node.offsetParent && !node.closest(".tv-lightweight-charts") && !named(node)).map((node) => node.outerHTML.slice(0, 120));
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, scheme: str) -> None:
+    dashboard = page_of("", 390, color_scheme=scheme, is_mobile=True, has_touch=True)
+    page = dashboard.page
+    page.click("#scan-start")
+    page.click("#backtest-form button")
+    page.wait_for_selector("#backtest-numbers dd")
+    page.wait_for_selector("#scan-rows tr", timeout=40000)
+    page.click("#alert-form summary")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    assert dashboard.faults == []
+
+
+def test_everything_has_a_name_for_screen_readers(page_of: Opens) -> None:
+    dashboard = page_of()
+    wait_until(lambda: dashboard.page.query_selector("#heat button"), 15, "heat map")
+    assert dashboard.page.evaluate(_UNNAMED) == []
+
+
+def test_times_are_utc_until_the_zone_is_switched(page_of: Opens) -> None:
+    dashboard = page_of()
+    utc = dashboard.text("#numbers-at") or dashboard.text("#price-legend")
+    assert "UTC" in utc
+    dashboard.page.click("#zone")
+    wait_until(lambda: "UTC" not in dashboard.text("#price-legend"), 10, "local times")
+    assert "tz=local" in dashboard.page.url
+    dashboard.page.reload()
+    wait_until(lambda: dashboard.look("bars"), 20, "bars")
+    assert dashboard.look("view")["zone"] == "local"
+
+
+def test_a_chart_is_moved_and_an_alert_begun_by_keyboard(page_of: Opens) -> None:
+    dashboard = page_of()
+    page = dashboard.page
+    page.focus("#price-chart")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    wait_until(lambda: page.is_visible("#price-golive"), 5, "button to go to live")
+    page.keyboard.press("End")
+    wait_until(lambda: not page.is_visible("#price-golive"), 20, "live view")
+    page.keyboard.press("a")
+    assert page.input_value("#alert-type") == "price_above"
+    assert float(page.input_value("#alert-threshold")) == dashboard.look("bars")[-1]["close"]
+    assert page.evaluate("document.activeElement.type") == "submit"
