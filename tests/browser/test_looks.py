@@ -13,7 +13,8 @@ _UNNAMED = """() => {
   const named = (node) => node.labels?.length || node.getAttribute("aria-label") || node.getAttribute("aria-labelledby")
     || node.innerText?.trim() || node.closest("label");
   const all = document.querySelectorAll("button, input, select, [role=group], table, a[href]");
-  return [...all].filter((node) => node.offsetParent && !node.closest(".tv-lightweight-charts") && !named(node)).map((node) => node.outerHTML.slice(0, 120));
+  const ours = [...all].filter((node) => node.offsetParent && !node.closest(".tv-lightweight-charts"));
+  return ours.filter((node) => !named(node)).map((node) => node.outerHTML.slice(0, 120));
 }"""
 
 
