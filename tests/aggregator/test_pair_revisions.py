@@ -4,9 +4,9 @@ import pytest
 
 from aggregator.barstore import BarLeaves
 from aggregator.compute import Computer
-from aggregator.pairbook import compute_series
+from aggregator.pairbook import compute_series, touched_until_us
 from aggregator.pairtests import run_waiting_tests
-from common.pairseries import Series, SeriesKey, task_params
+from common.pairseries import Series, SeriesKey, note, task_params
 from common.tasks import Task
 from common.trades import Trade, from_us
 from tests.aggregator.house import SECOND, START_US, House
@@ -111,6 +111,32 @@ def test_rows_of_a_series_that_is_not_live_follow_rebuilt_bars_too_and_get_no_ot
     assert checked(house, other, span["start_us"], span["end_us"] - 1).changed == 0
     assert house.rows("SELECT count(*) FROM spread_revisions WHERE method = 'tls+log'") == [(13,)]
     assert len(house.rows(ROWS)) == len(live)
+
+
+def test_between_two_stretches_that_were_computed_a_rebuilt_bar_makes_no_rows(house):
+    feed(house, walks(80, missing=0.0))
+    house.quiet(5)
+    other, spans = ab("tls", 7), ((10, 20), (50, 60))
+    for first, end in spans:
+        last_us = START_US + end * SECOND - 1
+        compute_series(house.database, BarLeaves(), house.settings, other, START_US + first * SECOND, last_us)
+    with house.database, house.database.cursor() as cursor:
+        note(cursor, other)
+    late(house, 17)
+    house.rebuild_marks()
+    assert count(house, other) == 20
+    assert house.rows("SELECT count(*) FROM spread_revisions WHERE method = 'tls'") == [(3,)]
+
+
+def test_a_change_is_followed_though_a_newer_bar_has_no_row_yet(house):
+    feed(house, walks(40, missing=0.0))
+    house.quiet(5)
+    with house.database, house.database.cursor() as cursor:
+        ahead_us = START_US + 9_999 * SECOND
+        assert touched_until_us(cursor, ab().key, START_US + 30 * SECOND, ahead_us, SECOND) == START_US + 39 * SECOND
+        assert touched_until_us(cursor, ab().key, START_US + 30 * SECOND, START_US + 30 * SECOND, 0) == START_US + 39 * SECOND
+        assert touched_until_us(cursor, ab().key, START_US + 10 * SECOND, START_US + 10 * SECOND, 0) == START_US + 20 * SECOND
+        assert touched_until_us(cursor, ab().key, ahead_us, ahead_us, SECOND) is None
 
 
 def test_a_computation_leaves_rows_of_other_parameters_alone(house):

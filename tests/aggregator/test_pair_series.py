@@ -235,10 +235,12 @@ def test_many_series_share_their_slots_and_stay_apart(house, monkeypatch):
     with house.database, house.database.cursor() as cursor:
         remove(cursor, "B_A", {})
         remove(cursor, "A_C", {})
-    registry(house, Series(SeriesKey("C_B", "1s", 5, "ols"), ("C", "B")))
-    feed(house, trades[150:])
+    feed(house, trades[150:160])
+    for pair in ("C_B", "A_C"):
+        registry(house, Series(SeriesKey(pair, "1s", 5, "ols"), tuple(pair.split("_"))))
+    feed(house, trades[160:])
     house.quiet(5)
-    for pair in ("A_B", "C_A", "B_C", "C_B"):
+    for pair in ("A_B", "C_A", "B_C", "C_B", "A_C"):
         found = checked(house, Series(SeriesKey(pair, "1s", 5), tuple(pair.split("_"))))
         assert found.rows > 80 and found.changed == 0, pair
 
