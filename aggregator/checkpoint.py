@@ -22,7 +22,7 @@ from common.streams import START, EntryId
 log = get_logger(__name__)
 
 #: Raise it with every change of what `to_json` gives.
-FORMAT = 3
+FORMAT = 4
 _TAKE = """
 INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
 VALUES (%s, 1, 0, 0, '', '{}', '', '')
@@ -80,14 +80,14 @@ def save(
 def to_json(core: Core) -> dict[str, Any]:
     """The core's state; whole numbers beyond 64 bits become text."""
     tables = {timeframe: [_column(values) for values in bars.columns()] for timeframe, bars in core.open.items()}
-    doubts = {"doubting": core.doubting, "has_doubted": core.has_doubted}
+    doubts = {"doubting": core.doubting, "doubted_since_us": core.doubted_since_us, "has_doubted": core.has_doubted}
     return {"format": FORMAT, "symbols": core.symbols.to_json(), "open": tables, **doubts}
 
 
 def restore(core: Core, state: dict[str, Any]) -> list[str]:
     """Give a new core the state of an old one; answers the timeframes that were not built before: empty, and unproved."""
     core.symbols = Symbols.from_json(state["symbols"])
-    core.doubting, core.has_doubted = state["doubting"], state["has_doubted"]
+    core.doubting, core.doubted_since_us, core.has_doubted = state["doubting"], state["doubted_since_us"], state["has_doubted"]
     for timeframe in core.open:
         if timeframe in state["open"]:
             core.open[timeframe] = Bars(*[_array(column) for column in state["open"][timeframe]])

@@ -66,6 +66,7 @@ class Core:
         self.symbols = Symbols()
         self.open: dict[str, Bars] = {timeframe: no_bars() for timeframe in timeframes}
         self.doubting = False  # while true, no bar is proved
+        self.doubted_since_us: int | None = None  # what was read and may never have been stored is stamped later
         self.watched: frozenset[str] = frozenset()  # symbols whose arrivals are noted, until `take_arrivals`
         self._arrivals: dict[str, list[int]] = {}
         self.has_doubted = False  # then a new symbol may have ticks already: its first bars are not proved
@@ -86,8 +87,13 @@ class Core:
         """The stream's clock went on and every entry up to then has been read."""
         return self._advance(now_ms, Outcome())
 
-    def doubt(self, reason: str, back_us: int) -> list[Mark]:
-        """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks."""
+    def doubt(self, reason: str, back_us: int, stored_us: int) -> list[Mark]:
+        """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks.
+
+        All trades stamped before `stored_us` are stored. A doubt on top of a doubt keeps the earlier of both: what the first one
+        feared for may still be unstored, however far the stream has been read meanwhile.
+        """
+        self.doubted_since_us = min(stored_us, self.doubted_since_us or 0) if self.doubting else stored_us
         self.doubting = self.has_doubted = True
         symbols = self.symbols
         return [
@@ -97,7 +103,7 @@ class Core:
 
     def trust(self) -> None:
         """Everything up to here has been read again: bars that start after what was seen are proved from now on."""
-        self.doubting = False
+        self.doubting, self.doubted_since_us = False, None
         self.symbols.unproven_us = np.maximum(self.symbols.unproven_us, self.symbols.max_event_us + 1)
 
     def take_arrivals(self) -> dict[str, list[int]]:

@@ -78,6 +78,8 @@ def _core_of(rows: Sequence[_Row], shard: int, shards: int) -> Core:
         old = Core(timeframes, 0)
         checkpoint.restore(old, row.state)
         core.doubting, core.has_doubted = core.doubting or old.doubting, core.has_doubted or old.has_doubted
+        since_us = [each.doubted_since_us for each in (core, old) if each.doubted_since_us is not None]
+        core.doubted_since_us = min(since_us, default=None)
         for code, name in enumerate(old.symbols.names):
             if shard_of(name, shards) == shard and name not in core.symbols.codes:
                 _move(old, code, core)

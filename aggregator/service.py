@@ -117,7 +117,6 @@ class Service:
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard])
         self._next_commit_s = self._next_look_s = 0.0
-        self._since_us: int | None = None  # what the writers lacked at the first doubt was stamped later; None: nobody knows
         self._facts = {"trades": 0, "repeated": 0, "late": 0, "bars": 0}
 
     def run(self) -> None:
@@ -164,9 +163,9 @@ class Service:
         if self._store.writers_were_ahead():
             marked = self._store.mark_differing_days()
             log.warning("the writers were ahead, and the stream may have lost what they stored; %d days are rebuilt", marked)
-        self._since_us = min(self._since_us or 2**62, self._store.stored_since_us(DOUBT_US))
+        stored_us = self._store.stored_since_us(DOUBT_US)
         self._tail.catch_up_from(from_start)
-        self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US)))
+        self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US, stored_us)))
 
     def _turn(self) -> None:
         if time.monotonic() >= self._next_look_s:
@@ -196,11 +195,10 @@ class Service:
 
     def _note_lost(self, outcome: Outcome) -> None:
         """Ids that we have seen and that nobody stored: Redis forgot them before the writers had them. Only the ticks tell."""
-        for name, hole in self._store.lost_ids(self._since_us):
+        for name, hole in self._store.lost_ids(self._core.doubted_since_us):
             log.warning("%s ids %d..%d were read and are not stored: a gap", name, hole.first_id, hole.last_id)
             outcome.holes.append((name, hole))
             outcome.marks += [Mark(name, stamp, stamp, "gap") for stamp in sorted({hole.from_us, hole.to_us})]
-        self._since_us = None
 
     def _take(self, entries: list[Entry]) -> Outcome:
         batch = read_entries(entries, self._limits)

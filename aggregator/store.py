@@ -52,8 +52,10 @@ WITH recent AS MATERIALIZED (
     WHERE symbol = %(symbol)s AND trade_id BETWEEN %(low)s AND %(high)s AND timestamp >= %(since)s AND timestamp < %(end)s)
 SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM recent ORDER BY trade_id LIMIT 1
 """
-#: An owner that was killed while it doubted leaves no word of since when.
-_UNKNOWN_US = 600_000_000
+_STORED_UP_TO = """
+SELECT coalesce(greatest(min(position_ms), max(position_ms) - %s), 0) FROM writer_positions WHERE stream = %s
+"""
+_HELD_MS = 1_800_000
 _RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol, timeframe"
 
 
@@ -116,25 +118,28 @@ class BarsStore:
         return bool(row and row[0])
 
     def stored_since_us(self, back_us: int) -> int:
-        """Event time that is safely before the first trade that no writer had stored yet."""
+        """Event time that is safely before the first trade that no writer had stored yet.
+
+        Entries that a slow or dead worker holds lie behind the position of the others: half an hour at most, by then they are
+        claimed.
+        """
         watermarks = [us for us in self._core.watermarks().values() if us > 0]
         with transaction(self._connection), self._connection.cursor() as cursor:
-            cursor.execute("SELECT coalesce(max(position_ms), 0) FROM writer_positions WHERE stream = %s", (self._stream,))
+            cursor.execute(_STORED_UP_TO, (_HELD_MS, self._stream))
             row = cursor.fetchone()
         return max(0, min([*watermarks, int(row[0]) * 1000 if row else 0]) - back_us)
 
     def lost_ids(self, since_us: int | None) -> list[tuple[str, Hole]]:
-        """Ids that the core has seen, of trades stamped after that (None: in the last ten minutes), and that are not stored.
+        """Ids that the core has seen, of trades stamped after that (None: in any that it remembers), and that are not stored.
 
         Of symbols whose ids follow on each other only.
         """
         symbols, lost = self._core.symbols, list[tuple[str, Hole]]()
         with transaction(self._connection), self._connection.cursor() as cursor:
             for code, name in enumerate(symbols.names):
-                since = since_us if since_us is not None else int(symbols.watermark_us[code]) - _UNKNOWN_US
                 for seen in [] if symbols.loose_ids[code] else symbols.seen[code].intervals:
-                    if seen.high_us >= since and seen.high >= 0:
-                        lost += [(name, hole) for hole in _lost_of(cursor, name, seen, since)]
+                    if seen.high_us >= (since_us or 0) and seen.high >= 0:
+                        lost += [(name, hole) for hole in _lost_of(cursor, name, seen, since_us or 0)]
         return lost
 
     def mark_differing_days(self) -> int:

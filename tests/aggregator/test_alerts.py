@@ -33,7 +33,7 @@ def add_late_bar(house: House, second: int, price: str, trade_id: int) -> None:
 def test_a_bar_that_a_rebuild_makes_next_is_looked_at_as_any_other(house):
     above = alert(house, "price_above", "A", threshold=10)
     house.take(each_second("A", ["5"] * 3))
-    house.core.doubt("a test says so", 0)
+    house.core.doubt("a test says so", 0, 0)
     house.take(each_second("A", ["50", "50", "5", "5"], first_id=4, start_us=START_US + 3 * SECOND))
     house.quiet(2)
     assert transitions(house, above) == []
@@ -85,7 +85,7 @@ def test_without_a_rule_a_rebuild_notes_nothing(house):
 def test_more_rows_than_one_transaction_takes_are_taken_in_turn(house):
     above = alert(house, "price_above", "A", threshold=10)
     count = TAKE_AT_MOST + 300
-    house.core.doubt("a test says so", 0)
+    house.core.doubt("a test says so", 0, 0)
     prices = ["5"] * count
     prices[TAKE_AT_MOST - 1 : TAKE_AT_MOST + 1] = ["50", "50"]
     house.take(each_second("A", prices))

@@ -88,7 +88,7 @@ def test_the_text_form_gives_the_state_back_wide_numbers_included(trades):
     posted = [Trade("A", -n, START_US, "1", "1", "b", n) for n in (1, 2**63 - 1)]
     core = Core(TIMEFRAMES, lateness_ms=500)
     step(core, [*trades, *wide, *posted], START_US // 1000)
-    core.doubt("test", 0)
+    core.doubt("test", 0, 0)
     once = checkpoint.to_json(core)
     again = resumed(orjson.dumps(once))
     assert checkpoint.to_json(again) == once
@@ -106,3 +106,16 @@ def test_a_timeframe_that_was_not_built_before_starts_unproved():
     outcome = more.on_time(START_US // 1000 + 600_000)
     assert "1m" not in outcome.closed
     assert any(mark.first_us <= START_US <= mark.last_us for mark in outcome.marks)
+
+
+def test_a_second_doubt_after_a_restart_still_fears_for_what_the_first_one_did():
+    """Nobody has stored it yet, and the stream was read on meanwhile: the second doubt alone would look back too short."""
+    core = Core(TIMEFRAMES, lateness_ms=500)
+    step(core, [Trade("A", 1, START_US, "1", "1")], START_US // 1000)
+    core.doubt("Redis forgot", 0, START_US - 5)
+    again = resumed(orjson.dumps(checkpoint.to_json(core)))
+    again.doubt("Redis was restarted", 0, START_US + 900_000_000)
+    assert again.doubted_since_us == START_US - 5
+    again.trust()
+    again.doubt("Redis forgot again", 0, START_US + 900_000_000)
+    assert again.doubted_since_us == START_US + 900_000_000

@@ -197,7 +197,7 @@ def test_volumes_beyond_63_bits_stay_exact():
 def test_bars_of_a_doubted_time_are_marked_instead_of_closed():
     run = Run()
     run.feed([Trade("A", 1, START_US, "1", "1")])
-    run.core.doubt("test", 0)
+    run.core.doubt("test", 0, 0)
     run.feed([Trade("A", 2, START_US + 100, "1", "1")])
     run.core.trust()
     run.feed([Trade("A", 3, START_US + 5_000_000, "1", "1")])
