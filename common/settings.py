@@ -29,10 +29,10 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="PostgreSQL to use, a libpq URL; empty: the embedded one.")
     redis_url: str = Field("", description="Redis to use, a URL with its database number; empty: the embedded one.")
     data_dir: Path = Field(Path("var"), description="Where an instance keeps its servers' files, spool, uploads and logs.")
-    api_keys: Literal["on", "off"] = Field("off", description="Whether the API asks for keys (`./gems keys`); on where others reach it.")
+    api_keys: Literal["on", "off"] = Field("off", description="Whether the API asks for keys, made by `./gems keys`.")
     host: str = Field("127.0.0.1", description="Address the web listens on; any but a loopback one needs GEMS_API_KEYS=on.")
     allowed_hosts: NameList = Field((), description="Host names, beside localhost, under which a web without keys may be asked.")
-    rate_limit: str = Field("600/minute", description="Requests that each key may make where keys are on (`10/second;600/minute`).")
+    rate_limit: str = Field("600/minute", description="Requests that each key may make (`10/second;600/minute`).")
     port: int = Field(8000, ge=1, le=65535, description="Port the web listens on.")
 
     feed: Literal["sim", "binance"] = Field("sim", description="Where live trades come from: the simulated exchange or Binance.")
@@ -120,7 +120,8 @@ class Settings(BaseSettings):
     def _only_this_machine(cls, value: str, found: ValidationInfo) -> str:
         if found.data.get("api_keys") != "on" and value != "localhost" and not _is_loopback(value):
             why = "would open an API without keys to other machines"
-            raise ValueError(f"{why}; set GEMS_API_KEYS=on (and make a key: ./gems keys add NAME --scope admin), or use 127.0.0.1")
+            how = "set GEMS_API_KEYS=on (and make a key: ./gems keys add NAME --scope admin), or use 127.0.0.1"
+            raise ValueError(f"{why}; {how}")
         return value
 
     @field_validator("rate_limit")

@@ -22,7 +22,7 @@ CREATE TABLE pair_series (
     PRIMARY KEY (symbol_pair, timeframe, window_bars, method)
 );
 CREATE INDEX pair_series_changes ON pair_series (version);
-COMMENT ON TABLE pair_series IS 'Series of pair rows; live: in the settings or requested, and not removed. The others keep their rows';
+COMMENT ON TABLE pair_series IS 'Series of pair rows; live: in the settings or requested, not removed. The others keep their rows';
 COMMENT ON COLUMN pair_series.symbols IS 'the legs: y first, then each x';
 COMMENT ON COLUMN pair_series.removed_at IS 'removed by request, whatever the settings say; NULL again once it is requested';
 CREATE FUNCTION pair_series_changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -53,14 +53,14 @@ COMMENT ON COLUMN spread_analytics.half_life IS 'bars until half of a deviation 
 COMMENT ON COLUMN spread_analytics.hedge_ratios IS 'baskets: the ratio of each x; NULL for pairs';
 COMMENT ON COLUMN spread_analytics.leg_prices IS 'baskets: the price of each leg, y first; NULL for pairs';
 COMMENT ON COLUMN spread_analytics.filter_state IS 'what a recursive method carries on from this row';
-COMMENT ON COLUMN spread_analytics.coint_written_at IS 'when the tests of coint_at were filled in: a row is written before they are made';
+COMMENT ON COLUMN spread_analytics.coint_written_at IS 'when the tests of coint_at were filled in: a row is written before';
 """
 
 REVISIONS = """
 CREATE TABLE spread_revisions (LIKE spread_analytics, replaced_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (symbol_pair, timeframe, window_bars, method, timestamp, revision)
 );
-COMMENT ON TABLE spread_revisions IS 'Pair rows as they were in [written_at, replaced_at), before other bars or tests changed them';
+COMMENT ON TABLE spread_revisions IS 'Pair rows as they were in [written_at, replaced_at), before a change';
 """
 
 TESTS = """

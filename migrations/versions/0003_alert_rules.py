@@ -1,4 +1,4 @@
-"""Alert rules as state machines: their state, severity and note, silences, what caused each transition, and what is yet to be looked at."""
+"""Alert rules as state machines: their state, severity and note; silences; causes; what is yet to be looked at."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ down_revision = "0002"
 CHANGES = """
 CREATE TABLE alert_changes (n bigint NOT NULL);
 INSERT INTO alert_changes VALUES (0);
-COMMENT ON TABLE alert_changes IS 'One row: how often alert rules were changed by people; its lock makes the numbers rise as they commit';
+COMMENT ON TABLE alert_changes IS 'One row: how often people changed alert rules; its lock lets the numbers rise as they commit';
 CREATE FUNCTION next_alert_change() RETURNS bigint LANGUAGE sql AS 'UPDATE alert_changes SET n = n + 1 RETURNING n';
 """
 
@@ -61,7 +61,7 @@ CREATE TABLE alert_inbox (
     newest_rule bigint NOT NULL
 );
 CREATE INDEX alert_inbox_subjects ON alert_inbox (subject, id);
-COMMENT ON TABLE alert_inbox IS 'Rows that tasks made (revision 0) or changed, for the aggregator to look at in its next transaction';
+COMMENT ON TABLE alert_inbox IS 'Rows that tasks made (revision 0) or changed, for the aggregator to look at';
 COMMENT ON COLUMN alert_inbox.newest_rule IS 'rules with a larger id came after it';
 """
 
