@@ -205,7 +205,16 @@ def limit_memory(limit: str) -> Callable[[House], None]:
 
 
 def fill_disk(name: str) -> Callable[[House], None]:
-    return lambda house: house.disks.fill(name)
+    """A server that writes meanwhile may be faster than the change of the disk's size: then it is changed again."""
+
+    def begin(house: House) -> None:
+        def is_full() -> bool:
+            house.disks.fill(name)
+            return os.statvfs(house.servers.data_dir / name).f_bfree == 0
+
+        until(is_full, "a full disk")
+
+    return begin
 
 
 def clear_disk(name: str) -> Callable[[House], None]:
