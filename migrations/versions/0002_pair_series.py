@@ -22,7 +22,7 @@ CREATE TABLE pair_series (
     PRIMARY KEY (symbol_pair, timeframe, window_bars, method)
 );
 CREATE INDEX pair_series_changes ON pair_series (version);
-COMMENT ON TABLE pair_series IS 'Series of pair rows; live: in the settings or requested, not removed. The others keep their rows';
+COMMENT ON TABLE pair_series IS 'Series of pair rows; live: in the settings or requested, not removed. Others keep their rows';
 COMMENT ON COLUMN pair_series.symbols IS 'the legs: y first, then each x';
 COMMENT ON COLUMN pair_series.removed_at IS 'removed by request, whatever the settings say; NULL again once it is requested';
 CREATE FUNCTION pair_series_changed() RETURNS trigger LANGUAGE plpgsql AS $$
