@@ -1,4 +1,5 @@
-"""kill -9 of the aggregator at random moments under a feed that crosses a threshold 500 times: exactly the expected events."""
+"""kill -9 of aggregator and notifier at random moments under a feed that crosses a threshold 500 times: exactly the expected
+events, each delivered at least once under its own id."""
 
 import random
 import time
@@ -7,9 +8,11 @@ import pytest
 from psycopg2.extras import Json
 
 from common.trades import Trade, from_us
-from tests.pipeline import a_pipeline
+from tests.notifier.house import add_receiver
+from tests.notifier.receiving import Reply, Server, a_server
+from tests.pipeline import Pipeline, a_pipeline
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 SECOND = 1_000_000
 CROSSINGS, KILLS = 500, 12
 
@@ -42,13 +45,24 @@ def expected(closes: list[int], start_us: int, for_bars: int) -> list[tuple]:
     return found
 
 
-def test_kill_9_of_the_aggregator_gives_exactly_the_expected_events(settings, redis_client, database):
+def delivered(pipeline: Pipeline, server: Server) -> None:
+    """Every event that is told to receivers has come, always as the same message."""
+    waiting = "SELECT count(*) FROM alert_deliveries WHERE state = 'waiting'"
+    pipeline.wait(lambda: not pipeline.scalar(waiting), 120, "deliveries")
+    ids = pipeline.rows("SELECT id FROM alert_events WHERE transition IN ('triggered', 'cleared')")
+    assert {call.event_key for call in server.calls} == {str(event_id) for (event_id,) in ids}
+    assert len({(call.event_key, call.body) for call in server.calls}) == len(ids)
+
+
+def test_kill_9_of_aggregator_and_notifier_gives_exactly_the_expected_events_each_delivered(settings, redis_client, database):
     rng = random.Random(500)
     closes = prices(rng)
     start_us = (time.time_ns() // 1000 // SECOND - len(closes) - 60) * SECOND
     trades = [Trade("A", 1 + n, start_us + n * SECOND + 5, str(close), "1", "b") for n, close in enumerate(closes)]
-    small = settings.model_copy(update={"symbols": ("A", "B"), "pairs": (), "timeframes": ("1s",)})
-    with a_pipeline(small, redis_client, database, "aggregator_0") as pipeline:
+    small = settings.model_copy(update={"symbols": ("A", "B"), "pairs": (), "timeframes": ("1s",), "notify_private": True})
+    with a_server() as server, a_pipeline(small, redis_client, database, "aggregator_0", "notifier") as pipeline:
+        server.reply = lambda call: Reply(wait_s=0.002)
+        add_receiver(database, "hook", server.url(), send_resolved=True)
         rules = {}
         with pipeline.database, pipeline.database.cursor() as cursor:
             for for_bars in (1, 2):
@@ -66,8 +80,9 @@ def test_kill_9_of_the_aggregator_gives_exactly_the_expected_events(settings, re
             pipeline.send(trades[at : at + step], rows=3)
             time.sleep(rng.random() * 0.06)  # where in a transaction the signal falls is left to chance
             if number in kill_at:
-                pipeline.kill("aggregator_0")
-                pipeline.start("aggregator_0")
+                for name in rng.choice((("aggregator_0",), ("notifier",), ("aggregator_0", "notifier"))):
+                    pipeline.kill(name)
+                    pipeline.start(name)
         closed = "SELECT count(*) FROM processed_bars WHERE symbol = 'A'"
         pipeline.wait(lambda: pipeline.scalar(closed) == len(closes), 40, "all bars closed")
         for for_bars, alert_id in rules.items():
@@ -77,5 +92,6 @@ def test_kill_9_of_the_aggregator_gives_exactly_the_expected_events(settings, re
             assert found == expected(closes, start_us, for_bars), for_bars
         assert pipeline.scalar("SELECT count(*) FROM alert_events WHERE alert_id = %s", rules[1]) == 2 * CROSSINGS
         assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0, "all bars closed from memory"
+        delivered(pipeline, server)
         told = {fields[b"data"] for _, fields in redis_client.xrange("live") if fields[b"event"] == b"alert"}
         assert len(told) == pipeline.scalar("SELECT count(*) FROM alert_events"), "each is told live at least once, and the same"
