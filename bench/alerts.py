@@ -62,9 +62,7 @@ def _run(settings: Settings, server: Server, names: tuple[str, ...], seconds: in
     with transaction(database), database.cursor() as cursor:
         for name in names:
             rule = ("price_above", name, Json({"threshold": THRESHOLD}))
-            cursor.execute(
-                "INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe) VALUES (%s, %s, %s, '1s')", rule
-            )
+            cursor.execute("INSERT INTO alerts (alert_type, symbol_pair, condition, timeframe) VALUES (%s, %s, %s, '1s')", rule)
     add_receiver(database, "measured", server.url("/measured"))
     for number in range(slow):
         add_receiver(database, f"slow {number}", server.url("/slow"))
