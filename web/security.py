@@ -30,10 +30,10 @@ def refuse_foreign_pages() -> None:
 def refuse_nul() -> None:
     """No path and no parameter of ours holds NUL, and PostgreSQL takes none."""
     if "\x00" in request.path:
-        raise Problem(400, "the path must be text without NUL", "path")
+        raise Problem(400, f"the path must be text without NUL, was {request.path!a:.80}", "path")
     for name, value in request.args.items(multi=True):
         if "\x00" in name + value:
-            raise bad(name.replace("\x00", ""), "must be text without NUL")
+            raise bad(name.replace("\x00", ""), f"must be text without NUL, was {value!a:.80}")
 
 
 def add_headers(response: Response) -> Response:

@@ -108,7 +108,8 @@ def test_alerts_are_paged_by_id(client: FlaskClient) -> None:
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"alert_type": "moon"}, "alert_type", "must be one of zscore_high"),
     ({"alert_type": None}, "alert_type", ""),
-    ({"symbol_pair": "x\u0000"}, "symbol_pair", "must be a symbol or a pair"),
+    ({"symbol_pair": "x y"}, "symbol_pair", "must be a symbol or a pair such as BTCUSDT_ETHUSDT, was 'X Y'"),
+    ({"symbol_pair": "x\u0000"}, "symbol_pair", r"must be text without NUL and without halves of characters, was 'x\x00'"),
     ({"condition": {}}, "condition.threshold", "is required"),
     ({"condition": 5}, "condition", "must be an object"),
     ({"condition": {"threshold": "2"}}, "condition.threshold", "finite number, was '2'"),

@@ -117,9 +117,14 @@ def test_alerts_and_their_lists_have_pages(client: FlaskClient, database: Connec
 @pytest.mark.parametrize(
     "cursor",
     ["x", "ticks", "bars.", "bars.x", "bars.1.2", "ticks.1.2", "bars.-1", "bars.9223372036854775807",
-     "alerts.99999999999999999999", "ticks.1.1.1e3", "bars.%D9%A1", "events.%00", "1700000000000", "bars." + "9" * 6000],
+     "alerts.99999999999999999999", "ticks.1.1.1e3", "bars.%D9%A1", "events.%01", "1700000000000", "bars." + "9" * 6000],
 )  # fmt: skip
 def test_a_cursor_of_nobody_is_400(storeless: FlaskClient, path: str, cursor: str) -> None:
     answer = storeless.get(f"{path}&cursor={cursor}")
     assert (answer.status_code, answer.get_json()["field"]) == (400, "cursor")
     assert "must be the next_cursor" in answer.get_json()["error"]
+
+
+def test_a_cursor_with_nul_is_400(storeless: FlaskClient) -> None:
+    answer = storeless.get(f"{TICKS}&cursor=events.%00")
+    assert answer.get_json()["error"] == r"cursor must be text without NUL, was 'events.\x00'"

@@ -183,7 +183,7 @@ def test_an_unknown_symbol_is_an_empty_list(client: FlaskClient, path: str, name
     ("path", "field", "words"),
     [
         ("/api/ingestion/ticks/", "symbol", "is required"),
-        ("/api/ingestion/ticks/?symbol=B%00TC", "symbol", "must be a symbol"),
+        ("/api/ingestion/ticks/?symbol=B%00TC", "symbol", r"must be text without NUL, was 'B\x00TC'"),
         ("/api/ingestion/ticks/?symbol=BTCUSDT&limit=0", "limit", "from 1 to 10000, was 0"),
         ("/api/ingestion/ticks/?symbol=BTCUSDT&limit=10001", "limit", "was 10001"),
         ("/api/ingestion/bars/?symbol=BTCUSDT&limit=-1", "limit", "was -1"),

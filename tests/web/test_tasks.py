@@ -59,7 +59,13 @@ def test_a_route_queues_its_kind_of_task(
     assert told["created_at"] <= told["started_at"] <= told["finished_at"]
 
 
-@pytest.mark.parametrize("task_id", ["2e75a31d-86b0-4333-a7c0-d12c0a2f333d", "nothing", "1", "%00"])
+def test_a_path_with_nul_is_400_like_any_other_nul(client: FlaskClient) -> None:
+    response = client.get("/api/tasks/%00/")
+    assert (response.status_code, response.get_json()["field"]) == (400, "path")
+    assert response.get_json()["error"] == r"the path must be text without NUL, was '/api/tasks/\x00/'"
+
+
+@pytest.mark.parametrize("task_id", ["2e75a31d-86b0-4333-a7c0-d12c0a2f333d", "nothing", "1", "%01"])
 def test_an_unknown_task_is_404(client: FlaskClient, task_id: str) -> None:
     response = client.get(f"/api/tasks/{task_id}/")
     assert (response.status_code, response.get_json()["error"]) == (404, "Task not found")
