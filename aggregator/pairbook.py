@@ -51,6 +51,9 @@ SELECT max(timestamp) FROM (
         AND window_bars = %(window)s AND method = %(method)s AND timestamp > %(reached)s
         ORDER BY timestamp LIMIT %(rows)s)) AS after
 """
+_LAST_ROW = """
+SELECT max(timestamp) FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s
+"""
 _REBUILT_SINCE = """
 SELECT EXISTS (SELECT 1 FROM processed_bars WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s
         AND timestamp >= %(since)s AND timestamp <= %(last)s AND written_at > %(began)s)
@@ -97,7 +100,8 @@ def compute_series(
 ) -> Written:  # fmt: skip
     """Make the stored rows with `first_us <= t <= last_us` (None: from the first bar, to the last closed one) what the bars say.
 
-    `check`: write nothing. `only_stored`: make no rows that are not there. `note`: alerts look at what was made.
+    `check`: write nothing. `only_stored`: make no rows that are not there. `note`: alerts look at all that was made; else at new
+    rows behind which none was stored: those follow on what they have seen, the past of a new series does not.
     `pause(progress, written)` is called between pieces, outside of any transaction. If bars of the range are rebuilt meanwhile it
     is done again.
     """
@@ -151,8 +155,9 @@ def _settle(cursor: Cursor, book: "_Book", made: list[Made], asked: set[int], ho
         revise_rows(cursor, changed, new, asked)
         if gone:
             remove_rows(cursor, key, gone)
-        if how.note:
-            noted = [(one, 1) for one in changed] + [(one, 0) for one in new]
+        noted = [(one, 1) for one in changed if how.note]
+        noted += [(one, 0) for one in new if how.note or one.row.start_us > book.newest_us]
+        if noted:
             inbox.note(cursor, "pair", [Noted(*key, from_us(one.row.start_us), revision) for one, revision in noted])
     written.rows += len(made)
     written.changed += len(changed) + len(new) + len(gone)
@@ -184,6 +189,8 @@ class _Book:
         self._legs = Legs(self.length_us, settings.stale_leg_s * 1_000_000, plan.begun, len(series.symbols))
         self._window = Window(series.key, len(series.symbols))
         self._block = -1
+        newest_us = last_row_us(cursor, series.key)
+        self.newest_us = EVER_US if newest_us is None else newest_us
 
     @property
     def is_done(self) -> bool:
@@ -306,6 +313,13 @@ def touched_until_us(cursor: Cursor, key: SeriesKey, first_us: int, last_us: int
     span = {"changed": from_us(first_us), "reached": from_us(reached_us), "rows": 2 * key.window}
     cursor.execute(_AFTER, {**key._asdict(), **span})
     row = cursor.fetchone()
+    return to_us(row[0]) if row and row[0] else None
+
+
+def last_row_us(cursor: Cursor, key: SeriesKey) -> int | None:
+    """Start of the newest stored row; None without any."""
+    cursor.execute(_LAST_ROW, key)
+    row: Any = cursor.fetchone()
     return to_us(row[0]) if row and row[0] else None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor
 
 from aggregator.legs import Legs, Row
-from aggregator.pairbook import Plan, has_common_bar, leg_bars, made_of, plan_context
+from aggregator.pairbook import Plan, has_common_bar, last_row_us, leg_bars, made_of, plan_context
 from aggregator.pairmath import Rolling, state_rows
 from aggregator.pairrows import Made
 from aggregator.pairwindow import Values, Window, cost_of, prices_of
@@ -28,9 +28,6 @@ _LAST_ROWS = """
 SELECT timestamp, symbol1_price::float8, symbol2_price::float8, leg_prices::float8[], spread, has_gap, filter_state
 FROM spread_analytics
 WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s ORDER BY timestamp DESC LIMIT %s
-"""
-_LAST_ROW = """
-SELECT max(timestamp) FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s
 """
 _HOLDS_MORE = """
 SELECT EXISTS (SELECT 1 FROM processed_bars WHERE symbol = %s AND timeframe = %s AND timestamp > to_timestamp(%s / 1000000.0)
@@ -64,7 +61,7 @@ def start_series(cursor: Cursor, settings: Settings, series: Series, closed_us: 
     length_us, stale_us = timeframe_us(series.key.timeframe), settings.stale_leg_s * 1_000_000
     closed = [closed_us.get(symbol, -1) for symbol in series.symbols]
     newest_us = min(closed) - length_us  # the newest row there may be
-    last_us = _last_row(cursor, series.key)
+    last_us = last_row_us(cursor, series.key)
     live = _from_rows(cursor, settings, series, closed) if last_us is not None and newest_us >= 0 else None
     if live is None:
         first_us = max(0, newest_us - FILL_ROWS * length_us)
@@ -115,12 +112,6 @@ def _read_bars(cursor: Cursor, live: LiveSeries, since_us: int, closed: Sequence
         leg.closed_us = closed_us
         for bar in leg_bars(cursor, symbol, live.key.timeframe, since_us, closed_us - length_us + 1):
             leg.add(bar)
-
-
-def _last_row(cursor: Cursor, key: SeriesKey) -> int | None:
-    cursor.execute(_LAST_ROW, key)
-    row = cursor.fetchone()
-    return to_us(row[0]) if row and row[0] else None
 
 
 def _has_more_bars(cursor: Cursor, series: Series, last_us: int) -> bool:
