@@ -1,6 +1,7 @@
 """Late trades, end to end on the real servers: writers, aggregator and tasks at work."""
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -74,7 +75,9 @@ def test_of_two_copies_with_ms_and_us_stamps_the_one_that_was_committed_first_is
 def test_an_archive_of_2024_at_full_speed_through_the_live_path_closes_no_bar_early(pipeline):
     settings = pipeline.settings
     of_2024 = seconds(0, 4_000, 1_704_067_200_000_000)
-    with a_writer(settings), an_aggregator(settings), the_tasks(settings):
+    with an_aggregator(settings), the_tasks(settings), ExitStack() as stack:
+        wait(lambda: pipeline.scalar("SELECT count(*) FROM checkpoints"), "first checkpoint")  # before any tick: all is proved
+        stack.enter_context(a_writer(settings))
         for at in range(0, len(of_2024), 250):
             pipeline.send(of_2024[at : at + 250], rows=50)
         pipeline.settle()

@@ -91,27 +91,27 @@ class Replica:
 
     def __init__(self, servers: PrivateServers, primary: PrivateServers) -> None:
         self.port = servers.instance.redis_port
-        self._client = redis.Redis.from_url(servers.redis_url())
-        self._client.acl_setuser("default", enabled=True, passwords=[f"+{primary.instance.redis_password}"])
-        self._client.config_set("masterauth", primary.instance.redis_password)
-        self._client.replicaof("127.0.0.1", primary.instance.redis_port)
+        self.client = redis.Redis.from_url(servers.redis_url())
+        self.client.acl_setuser("default", enabled=True, passwords=[f"+{primary.instance.redis_password}"])
+        self.client.config_set("masterauth", primary.instance.redis_password)
+        self.client.replicaof("127.0.0.1", primary.instance.redis_port)
 
     def wait_in_step(self, primary: PrivateServers) -> None:
         """Until it has what the primary had at the beginning of this wait."""
         with redis.Redis.from_url(primary.redis_url()) as client:
             wanted = client.info("replication")["master_repl_offset"]
         until_s = time.monotonic() + DEADLINE_S
-        while (told := self._client.info("replication"))["master_link_status"] != "up" or told["slave_repl_offset"] < wanted:
+        while (told := self.client.info("replication"))["master_link_status"] != "up" or told["slave_repl_offset"] < wanted:
             assert time.monotonic() < until_s, told
             time.sleep(0.02)
 
     def stop_following(self) -> None:
         """It keeps what it has, and can be written."""
-        self._client.replicaof("NO", "ONE")
+        self.client.replicaof("NO", "ONE")
 
     def close(self) -> None:
         """Leave it."""
-        self._client.close()
+        self.client.close()
 
 
 @contextmanager

@@ -1,17 +1,11 @@
-"""Legs of a pair and price statistics: pure, each against its own sentence."""
+"""Legs of a pair: which rows there are, and whose close is carried."""
 
-import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.legs import LegBar, Legs
-from aggregator.pricestats import price_statistics
 
 SECOND = 1_000_000
-
-
-#  Legs ---------------------------------------------------------------------------------------------------------------
 
 
 def legs_of(y: list[int], x: list[int], closed_s: int, stale_s: int = 5, begun: bool = False) -> list[tuple[int, str, int, int]]:
@@ -71,29 +65,3 @@ def test_rows_do_not_depend_on_when_bars_and_clocks_come(y, x, stale_s, data):
         leg.closed_us = max(leg.closed_us, closed_s * SECOND)
         rows += legs.rows()
     assert [(r.start_us // SECOND, r.carried, r.y.start_us // SECOND, r.x.start_us // SECOND) for r in rows] == whole
-
-
-#  Price statistics ------------------------------------------------------------------------------------------------------
-
-
-def test_price_statistics_are_those_of_pandas():
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed: its figures are not compared")
-    rng = np.random.default_rng(4)
-    closes = np.round(100 + rng.normal(0, 1, 80).cumsum(), 2)
-    opens, volumes = np.roll(closes, 1), rng.uniform(0.1, 9, 80)
-    highs, lows = np.maximum(opens, closes) + 0.5, np.minimum(opens, closes) - 0.25
-    found = price_statistics(opens, highs, lows, closes, volumes, 20)
-    series = pandas.Series(closes)
-    np.testing.assert_allclose(found.returns, series.pct_change(), rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(found.volatility, series.pct_change().rolling(20).std(), rtol=1e-7)
-    np.testing.assert_allclose(found.volume_ma, pandas.Series(volumes).rolling(20).mean(), rtol=1e-7)
-    np.testing.assert_allclose(found.price_change_pct, (closes / opens - 1) * 100)
-    np.testing.assert_allclose(found.high_low_range, highs - lows)
-    assert found.rows()[0][:3] == (None, None, None) and found.rows()[19][1] is None and found.rows()[20][1] is not None
-
-
-@pytest.mark.parametrize("count", [1, 2, 19])
-def test_a_short_history_has_what_it_can_have(count):
-    ones = np.ones(count)
-    rows = price_statistics(ones, ones, ones, ones, ones, 20).rows()
-    assert len(rows) == count and {row[1:3] for row in rows} == {(None, None)}
