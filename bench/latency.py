@@ -55,7 +55,7 @@ FROM raw_ticks WHERE symbol = ANY(%s)
 _ALERTED = """
 SELECT symbol_pair, (extract(epoch FROM bar_timestamp) * 1000000)::bigint,
     (extract(epoch FROM pg_xact_commit_timestamp(e.xmin)) * 1000000)::bigint
-FROM alert_events e JOIN alerts a ON a.id = alert_id WHERE transition IN ('fired', 'cleared')
+FROM alert_events e JOIN alerts a ON a.id = alert_id WHERE transition IN ('triggered', 'cleared')
 """
 _FSYNCS = "SELECT coalesce(sum(fsyncs), 0), coalesce(sum(fsync_time), 0) FROM pg_stat_io WHERE object = 'wal'"
 
