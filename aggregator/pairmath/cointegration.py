@@ -1,13 +1,12 @@
-"""Tests of a pair's window that cost milliseconds: cointegration, unit root, memory. Pure; statsmodels is imported at the first.
-
-Importing it takes a second and 100 MB, so only a process that makes tests pays for it.
-"""
+"""Tests of a pair's window: cointegration, unit root, memory. Pure."""
 
 import warnings
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from aggregator.pairmath.unitroot import dickey_fuller, engle_granger_test
 
 Array = np.ndarray[Any, Any]
 #: Below this p-value a pair counts as cointegrated.
@@ -55,25 +54,21 @@ def pair_tests(y: Array, x: Array, spreads: Array) -> TestResult:
 
 
 def engle_granger(y: Array, x: Array) -> CointegrationTest:
-    """Test y on x with a constant, lags by AIC: statsmodels' `coint`.
+    """Test y on x with a constant, lags by AIC: as statsmodels' `coint`.
 
     Its critical values are those of residuals with an estimated hedge ratio (MacKinnon 2010): plain Dickey-Fuller values on
     fitted residuals reject too often.
     """
-    from statsmodels.tsa.stattools import coint
-
-    return CointegrationTest(None, None) if _is_still(y) or _is_still(x) else _finite(coint, y, x)
+    return CointegrationTest(None, None) if _is_still(y) or _is_still(x) else _finite(engle_granger_test, y, x)
 
 
 def augmented_dickey_fuller(spreads: Array) -> CointegrationTest:
-    """Unit root in the stored spreads, with a constant, lags by AIC: statsmodels' `adfuller`.
+    """Unit root in the stored spreads, with a constant, lags by AIC: as statsmodels' `adfuller`.
 
     The values of a series as it is. The spread has fitted ratios in it, so this one alone calls too many spreads stationary:
     what counts is `engle_granger`.
     """
-    from statsmodels.tsa.stattools import adfuller
-
-    return CointegrationTest(None, None) if _is_still(spreads) else _finite(partial(adfuller, result_object=False), spreads)
+    return CointegrationTest(None, None) if _is_still(spreads) else _finite(dickey_fuller, spreads)
 
 
 def hurst(spreads: Array) -> float | None:
@@ -113,11 +108,11 @@ def _is_still(values: Array) -> bool:
     return len(values) == 0 or not np.isfinite(values).all() or not np.ptp(values) > np.abs(values).max() * 1e-12
 
 
-def _finite(test: Any, *series: Array) -> CointegrationTest:
+def _finite(test: Callable[..., tuple[float, float]], *series: Array) -> CointegrationTest:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # collinear legs: the answer is not finite, and that is what we look at
+        warnings.simplefilter("ignore")  # statsmodels warns of collinear columns: the answer tells
         try:
-            statistic, pvalue = test(*series)[:2]
+            statistic, pvalue = test(*series)
         except ValueError:  # too few points for a lag
             return CointegrationTest(None, None)
     if not np.isfinite(statistic) or not np.isfinite(pvalue):

@@ -6,7 +6,7 @@ go; each row then adds itself to the head. Nothing is ever subtracted, so what h
 
 Values are differences from the row of the turn, which every window until the next turn contains. So n (mean)^2 is at most n - 1
 times the centred sum of squares, and the formula `sum of squares - n mean^2` loses at most log2(n) bits, whatever the prices do;
-and where nothing moves, all differences are exactly zero. docs/decisions/0013 has the proof and the figures.
+and where nothing moves, all differences are exactly zero. docs/decisions/0016 has the proof and the figures.
 """
 
 from collections.abc import Sequence
