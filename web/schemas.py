@@ -96,6 +96,12 @@ class RangeQuery(Body):
     limit = Whole(1, MAX_LIMIT, load_default=100, metadata={"description": "The newest so many rows."})
 
 
+def as_of_field() -> Stamp:
+    """The moment whose knowledge is asked for."""
+    text = "What was known then: rows and revisions written by that moment."
+    return Stamp(metadata={"type": "string", "description": text})
+
+
 def order_field(default: str) -> fields.String:
     """`asc` or `desc` by time."""
     one_of = validate.OneOf(("asc", "desc"), error="must be asc or desc, was '{input}'")

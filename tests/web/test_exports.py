@@ -3,9 +3,14 @@
 import csv
 import io
 import json
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -13,7 +18,8 @@ from psycopg2.extensions import connection as Connection
 
 from common.partitions import ensure_month_leaves
 from tests.web.rows import AT, add_bars, add_pair_rows, add_source, add_stats, add_ticks, second
-from web.routes.exports import AT_ONCE
+from web.columnar import GROUP_ROWS
+from web.exporting import AT_ONCE
 
 BARS = "/api/export/bars/?symbol=BTCUSDT&timeframe=1s"
 MANY = 1_000_000
@@ -23,6 +29,10 @@ FLAT_BYTES = 48 << 20
 def read(client: FlaskClient, path: str) -> list[dict[str, Any]]:
     answer = client.get(path, buffered=True)
     assert answer.status_code == 200, answer.text
+    if "format=parquet" in path:
+        return pq.read_table(io.BytesIO(answer.data)).to_pylist()
+    if "format=arrow" in path:
+        return pa.ipc.open_stream(answer.data).read_all().to_pylist()
     if "format=csv" in path:
         return list(csv.DictReader(io.StringIO(answer.text)))
     return json.loads(answer.text) if "format=json" in path else [json.loads(line) for line in answer.text.splitlines()]
@@ -97,7 +107,7 @@ def test_bad_exports_are_400(storeless: FlaskClient, query: str, field: str) -> 
     assert (answer.status_code, answer.get_json()["field"]) == (400, field)
 
 
-def test_a_million_rows_are_streamed_in_flat_memory(app: Flask, database: Connection) -> None:
+def add_a_million_bars(database: Connection) -> None:
     add_source(database, "BTCUSDT")
     ensure_month_leaves(database, {second(n * 86_400).date() for n in range(13)})
     with database, database.cursor() as cursor:
@@ -108,16 +118,31 @@ def test_a_million_rows_are_streamed_in_flat_memory(app: Flask, database: Connec
             " 1, 2, 1, 2, n, 1, 1, 1, 0, n, n, 'complete' FROM generate_series(0, %s) AS n",
             (AT, MANY - 1),
         )
-    me, total, lines = psutil.Process(), 0, 0
-    with app.test_client().get(BARS + "&format=csv", buffered=False) as answer:
-        parts = iter(answer.response)
-        next(parts)
-        before = me.memory_info().rss
-        highest = before
-        for part in parts:
-            rows = part.decode().splitlines()
-            lines += len(rows)
-            total += sum(int(row.split(",")[7]) for row in rows)
-            highest = max(highest, me.memory_info().rss)
-    assert (lines, total) == (MANY, MANY * (MANY - 1) // 2)
-    assert highest - before < FLAT_BYTES
+
+
+def volumes(path: Path, form: str) -> tuple[int, Decimal]:
+    """How many rows a file has, and the sum of their volumes."""
+    if form == "csv":
+        with path.open() as file:
+            column = [Decimal(line.split(",")[7]) for line in file if not line.startswith("symbol,")]
+            return len(column), sum(column, Decimal(0))
+    table = pq.read_table(path, columns=["volume"]) if form == "parquet" else pa.ipc.open_stream(path.open("rb")).read_all()
+    return table.num_rows, pc.sum(table["volume"]).as_py()
+
+
+def test_a_million_rows_are_streamed_in_flat_memory(app: Flask, database: Connection, tmp_path: Path) -> None:
+    add_a_million_bars(database)
+    me = psutil.Process()
+    for form in ("csv", "arrow", "parquet"):
+        path = tmp_path / form
+        with app.test_client().get(f"{BARS}&format={form}", buffered=False) as answer, path.open("wb") as file:
+            parts = iter(answer.response)
+            file.write(next(parts))
+            before = highest = me.memory_info().rss
+            for part in parts:
+                file.write(part)
+                highest = max(highest, me.memory_info().rss)
+        assert highest - before < FLAT_BYTES, f"{form}: {highest - before:,}"
+        assert volumes(path, form) == (MANY, MANY * (MANY - 1) // 2)
+    groups = pq.ParquetFile(tmp_path / "parquet").metadata
+    assert groups.num_row_groups > 10 and groups.row_group(0).num_rows <= GROUP_ROWS

@@ -27,14 +27,14 @@ _FILLED = ", ".join(
 def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of bars, the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
     query = {**by_stamp(query), "step_s": TIMEFRAMES_S[query["timeframe"]]}
-    found = _filled(query) if query.get("fill") else f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {_versions(query)}"
+    found = _filled(query) if query.get("fill") else f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {bar_versions(query)}"
     by = sort(query["order"]).replace("timestamp", "at")
     columns = f"{decimal(_BEFORE, query)}, tick_count, {decimal(_AFTER, query)}, status, revision"
     shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
     return stores.text(as_page("bars", found, "at DESC", shown, us("at")), query)
 
 
-def _versions(query: Mapping[str, Any]) -> str:
+def bar_versions(query: Mapping[str, Any]) -> str:
     """SQL of the bars of a symbol, one of each time: as they are, or with `as_of` as they were known then."""
     if not query.get("as_of"):
         return f"{_OF_SYMBOL}{within(query)}"

@@ -9,13 +9,13 @@ from web.paging import as_page, by_stamp, us
 from web.queries.pieces import decimal, finite, instant, sort, within
 from web.stores import Stores
 
-_FLOATS = (
+PAIR_FLOATS = (
     "hedge_ratio", "intercept", "spread", "z_score", "rolling_mean", "rolling_std", "correlation", "return_correlation",
     "half_life", "innovation_z",
 )  # fmt: skip
-_TESTS = ("adf_statistic", "adf_pvalue", "hurst", "variance_ratio", "spread_adf_statistic", "spread_adf_pvalue")
+PAIR_TESTS = ("adf_statistic", "adf_pvalue", "hurst", "variance_ratio", "spread_adf_statistic", "spread_adf_pvalue")
 _ROW = "timestamp, symbol1_price, symbol2_price, hedge_ratios, leg_prices, carried, has_gap, revision, written_at"
-_COLUMNS = ", ".join((_ROW, *_FLOATS))
+_COLUMNS = ", ".join((_ROW, *PAIR_FLOATS))
 _OF_SERIES = (
     "WHERE symbol_pair = %(symbol_pair)s AND timeframe = %(timeframe)s AND window_bars = %(window)s AND method = %(method)s"
 )
@@ -23,19 +23,23 @@ _OF_SERIES = (
 
 def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of the rows of a series; with `as_of`, the rows and tests that were written by then."""
-    name, window, method = named_series(stores.settings, query)
-    query = by_stamp(query)
-    named = {**query, "symbol_pair": name, "window": window, "method": method}
-    floats = ", ".join(map(finite, (*_FLOATS, *_TESTS)))
+    query = by_stamp(of_series(stores.settings, query))
+    floats = ", ".join(map(finite, (*PAIR_FLOATS, *PAIR_TESTS)))
     columns = (
         f"{decimal('symbol1_price, symbol2_price', query)}, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at,"
         f" hedge_ratios, {decimal('leg_prices', query, 'text[]')},"
         f" carried, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window, %(method)s::text AS method"
     )
-    found = f"SELECT *, timestamp AS at FROM ({_versions(query)}) AS versions"
+    found = f"SELECT *, timestamp AS at FROM ({pair_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
     shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    return stores.text(as_page("analytics", found, "at DESC", shown, us("at")), named)
+    return stores.text(as_page("analytics", found, "at DESC", shown, us("at")), query)
+
+
+def of_series(settings: Settings, query: Mapping[str, Any]) -> dict[str, Any]:
+    """The query with the name, window and method of the series that it asks for."""
+    name, window, method = named_series(settings, query)
+    return {**query, "symbol_pair": name, "window": window, "method": method}
 
 
 def named_series(settings: Settings, query: Mapping[str, Any]) -> tuple[str, int, str]:
@@ -49,13 +53,14 @@ def named_series(settings: Settings, query: Mapping[str, Any]) -> tuple[str, int
     return name, window or settings.window, method or "ols"
 
 
-def _versions(query: Mapping[str, Any]) -> str:
+def pair_versions(query: Mapping[str, Any]) -> str:
     """SQL of the rows of a series, one of each time."""
-    tests = ", ".join((*_TESTS, "is_cointegrated", "coint_at"))
+    tests = ", ".join((*PAIR_TESTS, "is_cointegrated", "coint_at"))
     if not query.get("as_of"):
         return f"SELECT {_COLUMNS}, {tests} FROM spread_analytics {_OF_SERIES}{within(query)}"
     known = ", ".join(
-        f"CASE WHEN coint_written_at <= %(as_of)s THEN {name} END AS {name}" for name in (*_TESTS, "is_cointegrated", "coint_at")
+        f"CASE WHEN coint_written_at <= %(as_of)s THEN {name} END AS {name}"
+        for name in (*PAIR_TESTS, "is_cointegrated", "coint_at")
     )
     before = f"{_OF_SERIES}{within(query)} AND written_at <= %(as_of)s"
     return (

@@ -10,6 +10,7 @@ from common.alertstates import TRANSITIONS, acknowledged, paused
 from web.api import Blueprint, json_text, stores
 from web.caching import range_json
 from web.errors import Conflict, NotFound
+from web.exporting import FILES_TOO, asked_as_file, list_format
 from web.paging import Cursor, Page
 from web.queries.alert_changes import Change, Found
 from web.queries.alerts import list_events
@@ -86,15 +87,21 @@ class ResumeResource(MethodView):
         return changed_alert(alert_id, decide)
 
 
-class AlertEventsQuery(RangeQuery):
-    """Which events; start and end are of the bars they are of."""
+class EventFilters(Schema):
+    """What events are narrowed by; mixed into queries."""
 
     symbol_pair = PairName()
     severity = severity_field()
     transition = fields.String(validate=validate.OneOf(TRANSITIONS, error="must be one of {choices}, was '{input}'"))
+
+
+class AlertEventsQuery(EventFilters, RangeQuery):
+    """Which events; start and end are of the bars they are of."""
+
     before = Whole(1, MAX_ID, metadata={"description": "Only events with a smaller event_id: the next page."})
     order = order_field("desc")
     cursor = Cursor("events", stamped=False)
+    format = list_format()
 
 
 class AlertEvent(Schema):
@@ -125,9 +132,10 @@ class EventsResource(MethodView):
 
     @blueprint.arguments(AlertEventsQuery, location="query")
     @blueprint.response(200, AlertEvents)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any]) -> Response:
         """Events of all alerts, newest first; also of deleted ones"""
-        return range_json(list_events(stores(), query), query)
+        return asked_as_file("alert-events", query) or range_json(list_events(stores(), query), query)
 
 
 @blueprint.route("/<int:alert_id>/events/")
@@ -136,8 +144,10 @@ class AlertEventsResource(MethodView):
 
     @blueprint.arguments(AlertEventsQuery, location="query")
     @blueprint.response(200, AlertEvents)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any], alert_id: int) -> Response:
         """Events of one alert, newest first; also of a deleted one"""
         if alert_id > MAX_ID or stores().row("SELECT 1 FROM alerts WHERE id = %(id)s", {"id": alert_id}) is None:
             raise NotFound("Alert not found")
-        return json_text(list_events(stores(), {**query, "alert_id": alert_id}))
+        query["alert_id"] = alert_id
+        return asked_as_file("alert-events", query) or json_text(list_events(stores(), query))

@@ -10,11 +10,12 @@ from common.settings import Settings
 from web.api import Blueprint, stores
 from web.caching import range_json
 from web.errors import bad
+from web.exporting import FILES_TOO, asked_as_file, list_format
 from web.paging import Cursor, Page
 from web.queries.analytics import stats_rows
 from web.queries.correlation import MOST_CLOSES, correlation_matrix
 from web.routes.spread import Symbols
-from web.schemas import Body, RangeQuery, Stamp, Symbol, Timeframe, Whole, order_field
+from web.schemas import Body, RangeQuery, Symbol, Timeframe, Whole, as_of_field, order_field
 
 #: Windows of statistics, in bars.
 STATS_WINDOWS = (2, 10_000)
@@ -31,7 +32,7 @@ class StatsQuery(RangeQuery):
     symbol = Symbol(required=True)
     timeframe = Timeframe(load_default="1s")
     window = Whole(*STATS_WINDOWS, metadata={"description": "W, bars in the rolling window; default GEMS_STATS_WINDOW."})
-    as_of = Stamp(metadata={"type": "string", "description": "What was known then: rows and revisions written by that moment."})
+    as_of = as_of_field()
     annualised = fields.Boolean(
         load_default=False,
         metadata={
@@ -41,6 +42,7 @@ class StatsQuery(RangeQuery):
     )
     order = order_field("asc")
     cursor = Cursor("stats")
+    format = list_format()
 
 
 class StatsRow(Schema):
@@ -76,9 +78,11 @@ class StatsResource(MethodView):
 
     @blueprint.arguments(StatsQuery, location="query")
     @blueprint.response(200, StatsRows)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest statistics of a symbol, oldest first"""
-        return range_json(stats_rows(stores(), {"window": stores().settings.stats_window, **query}), query)
+        query = {"window": stores().settings.stats_window, **query}
+        return asked_as_file("stats", query, query["symbol"]) or range_json(stats_rows(stores(), query), query)
 
 
 class CorrelationQuery(Body):

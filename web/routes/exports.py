@@ -1,30 +1,19 @@
 """`GET /api/export/...`: all rows of a range as a file, however many; memory stays as it is."""
 
-import csv
-import io
-from collections.abc import Callable, Iterator
-from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from flask import Response
 from flask.views import MethodView
-from marshmallow import fields, validate
 
 from web.api import Blueprint, stores
-from web.errors import Problem
-from web.queries.exports import Rows
-from web.queries.spread import named_series
+from web.exporting import exported, format_field
+from web.queries.spread import of_series
+from web.routes.alert_actions import EventFilters
 from web.routes.alerts import MAX_ID
 from web.routes.analytics import STATS_WINDOWS
 from web.routes.spread import OfSeries
-from web.schemas import Body, PairName, Stamp, Symbol, Timeframe, Whole, decimals_field, order_field
+from web.schemas import Body, Stamp, Symbol, Timeframe, Whole, as_of_field, decimals_field, order_field
 
-AT_ONCE = 3
-TYPE_BY_FORMAT = {"ndjson": "application/x-ndjson", "csv": "text/csv", "json": "application/json"}
-#: A spreadsheet takes a text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEXTS_OF_PEOPLE = ("note", "details")
-_places = BoundedSemaphore(AT_ONCE)
 blueprint = Blueprint("exports", __name__, url_prefix="/api/export", description="Exports")
 
 
@@ -35,11 +24,7 @@ class ExportQuery(Body):
     end = Stamp(metadata={"type": "string", "description": "End (not included): ISO 8601, or epoch ms or us."})
     order = order_field("asc")
     decimals = decimals_field()
-    format = fields.String(
-        load_default="ndjson",
-        validate=validate.OneOf(TYPE_BY_FORMAT, error="must be one of {choices}, was '{input}'"),
-        metadata={"description": "ndjson: an object a line; csv: with a header; json: one array."},
-    )
+    format = format_field("ndjson", "one array")
 
 
 class TicksExport(ExportQuery):
@@ -52,6 +37,7 @@ class BarsExport(TicksExport):
     """Which bars."""
 
     timeframe = Timeframe(load_default="1s")
+    as_of = as_of_field()
 
 
 class StatsExport(BarsExport):
@@ -63,82 +49,13 @@ class StatsExport(BarsExport):
 class SpreadExport(OfSeries, ExportQuery):
     """Which rows of a pair."""
 
+    as_of = as_of_field()
 
-class EventsExport(ExportQuery):
+
+class EventsExport(EventFilters, ExportQuery):
     """Which events of alerts."""
 
-    symbol_pair = PairName()
     alert_id = Whole(1, MAX_ID)
-
-
-def exported(name: str, query: dict[str, Any], subject: str = "") -> Response:
-    """The rows as a file that is sent while it is read.
-
-    Raises:
-        Problem: 503 while as many exports run as may.
-    """
-    if not _places.acquire(blocking=False):
-        raise Problem(503, f"{AT_ONCE} exports run already; try again soon")
-    try:
-        rows = Rows(stores().settings, name, query)
-    except BaseException:
-        _places.release()
-        raise
-
-    closed = Lock()
-
-    def close() -> None:
-        if closed.acquire(blocking=False):  # once: at the last row, or when the client has gone
-            rows.close()
-            _places.release()
-
-    written = _csv(rows) if query["format"] == "csv" else _json(rows, query["format"] == "json")
-    response = Response(_until_the_end(written, close), mimetype=TYPE_BY_FORMAT[query["format"]])
-    file_name = "-".join(filter(None, (name, subject.replace(":", "."), query.get("timeframe")))) + f".{query['format']}"
-    response.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
-    response.call_on_close(close)
-    return response
-
-
-def _until_the_end(written: Iterator[str], close: Callable[[], None]) -> Iterator[str]:
-    try:
-        yield from written
-    finally:
-        close()
-
-
-def _json(rows: Rows, as_array: bool) -> Iterator[str]:
-    """An array, or an object a line."""
-    between, sep = ("[\n", ",\n") if as_array else ("", "\n")
-    for batch in rows:
-        yield between + sep.join(row for (row,) in batch)
-        between = sep
-    if as_array:
-        yield "\n]\n" if between == sep else "[]\n"
-    elif between:
-        yield "\n"
-
-
-def _csv(rows: Rows) -> Iterator[str]:
-    """A header and a line a row; NULL is empty."""
-    guarded = [place for place, name in enumerate(rows.names) if name in _TEXTS_OF_PEOPLE]
-    yield _lines([tuple(rows.names)])
-    for batch in rows:
-        yield _lines([_harmless(row, guarded) for row in batch] if guarded else batch)
-
-
-def _lines(batch: list[tuple[Any, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(batch)
-    return text.getvalue()
-
-
-def _harmless(row: tuple[Any, ...], guarded: list[int]) -> tuple[Any, ...]:
-    """Texts that people wrote, with a quote before what a spreadsheet would run."""
-    return tuple(
-        f"'{value}" if place in guarded and isinstance(value, str) and value.startswith(_FORMULA) else value
-        for place, value in enumerate(row)
-    )
 
 
 @blueprint.route("/ticks/")
@@ -171,8 +88,8 @@ class SpreadExportResource(MethodView):
     @blueprint.response(200, description="A file of rows.")
     def get(self, query: dict[str, Any]) -> Response:
         """All rows of a pair"""
-        name, window, method = named_series(stores().settings, query)
-        return exported("spread", {**query, "symbol_pair": name, "window": window, "method": method}, name)
+        series = of_series(stores().settings, query)
+        return exported("spread", series, series["symbol_pair"])
 
 
 @blueprint.route("/stats/")

@@ -8,11 +8,12 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from web.api import Blueprint, json_text, stores
 from web.caching import range_json
+from web.exporting import FILES_TOO, asked_as_file, list_format
 from web.paging import Cursor, Page
 from web.queries.bars import newest_bars
 from web.queries.ticks import newest_ticks
 from web.queries.totals import totals
-from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, decimals_field, order_field
+from web.schemas import RangeQuery, Symbol, Timeframe, as_of_field, decimals_field, order_field
 
 blueprint = Blueprint("market", __name__, url_prefix="/api/ingestion", description="Ticks and bars")
 
@@ -24,6 +25,7 @@ class TicksQuery(RangeQuery):
     order = order_field("desc")
     decimals = decimals_field()
     cursor = Cursor("ticks", 3)
+    format = list_format()
 
 
 class Tick(Schema):
@@ -50,9 +52,11 @@ class TicksResource(MethodView):
 
     @blueprint.arguments(TicksQuery, location="query")
     @blueprint.response(200, Ticks)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest ticks of a symbol, newest first"""
-        return range_json(newest_ticks(stores(), query), query)
+        file = asked_as_file("ticks", query, query["symbol"])
+        return file or range_json(newest_ticks(stores(), query), query)
 
 
 class BarsQuery(RangeQuery):
@@ -67,7 +71,8 @@ class BarsQuery(RangeQuery):
         validate=validate.OneOf(("prev",), error="must be prev, was '{input}'"),
         metadata={"description": "`prev` draws bars that nobody traded in, at the close before them (status `filled`)."},
     )
-    as_of = Stamp(metadata={"type": "string", "description": "What was known then: bars and revisions written by that moment."})
+    as_of = as_of_field()
+    format = list_format()
 
     @validates_schema
     def _not_both(self, query: dict[str, Any], **kwargs: Any) -> None:
@@ -107,9 +112,11 @@ class BarsResource(MethodView):
 
     @blueprint.arguments(BarsQuery, location="query")
     @blueprint.response(200, Bars)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest bars of a symbol and timeframe, newest first"""
-        return range_json(newest_bars(stores(), query), query)
+        file = asked_as_file("bars", query, query["symbol"])
+        return file or range_json(newest_bars(stores(), query), query)
 
 
 class Totals(Schema):

@@ -11,11 +11,12 @@ from common.pairspec import MOST_LEGS, WINDOWS, checked_method, least_window
 from web.api import Blueprint, stores
 from web.caching import range_json
 from web.errors import bad
+from web.exporting import FILES_TOO, asked_as_file, list_format
 from web.paging import Cursor, Page
-from web.queries.spread import named_series, spread_rows
+from web.queries.spread import named_series, of_series, spread_rows
 from web.queries.totals import known_symbols
 from web.routes.tasks import Made, RangedTask, make_task
-from web.schemas import RangeQuery, Stamp, Symbol, Timeframe, Whole, decimals_field, order_field
+from web.schemas import RangeQuery, Symbol, Timeframe, Whole, as_of_field, decimals_field, order_field
 
 blueprint = Blueprint("spread", __name__, url_prefix="/api/analytics", description="Pairs")
 _METHOD = "ols, tls, kalman or huber, with the options log, prior, strict (kalman+log); baskets: ols or johansen."
@@ -97,10 +98,11 @@ def known_legs(series: Series) -> None:
 class SpreadQuery(OfSeries, RangeQuery):
     """Which rows of a pair."""
 
-    as_of = Stamp(metadata={"type": "string", "description": "What was known then: rows and revisions written by that moment."})
+    as_of = as_of_field()
     order = order_field("asc")
     decimals = decimals_field()
     cursor = Cursor("analytics")
+    format = list_format()
 
 
 class PairRow(Schema):
@@ -149,9 +151,11 @@ class SpreadResource(MethodView):
 
     @blueprint.arguments(SpreadQuery, location="query")
     @blueprint.response(200, PairRows)
+    @blueprint.doc(**FILES_TOO)
     def get(self, query: dict[str, Any]) -> Response:
         """The newest rows of a pair, oldest first"""
-        return range_json(spread_rows(stores(), query), query)
+        series = of_series(stores().settings, query)
+        return asked_as_file("spread", series, series["symbol_pair"]) or range_json(spread_rows(stores(), query), query)
 
 
 class SpreadTask(OfSeries, RangedTask):
