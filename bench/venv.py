@@ -46,7 +46,7 @@ def _install() -> dict[str, str]:
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True, timeout=INSTALL_S)
     missing = {}
     for packages in wanted:
-        pip = [PYTHON, "-m", "pip", "install", "-q", "--no-compile", "--only-binary", ":all:", "--disable-pip-version-check"]
+        pip = [PYTHON, "-m", "pip", "install", "-q", "--no-compile", "--prefer-binary", "--disable-pip-version-check"]
         done = subprocess.run([*pip, *packages], capture_output=True, text=True, timeout=INSTALL_S, check=False)
         if done.returncode:
             told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
