@@ -6,7 +6,6 @@ first past its end and the allowed lateness) is appended to the stream, and stop
 Some receivers beside it never answer, as on a bad day.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -17,6 +16,7 @@ import click
 import redis
 from psycopg2.extras import Json
 
+from bench.report import several, show, spread
 from common.codec import encode_rows, iso_us, parse_iso_us
 from common.database import connect_database, transaction
 from common.settings import Settings
@@ -116,34 +116,22 @@ def _figures(pipeline: Pipeline, server: Server, sent: Sent) -> dict[str, Any]:
         raise AssertionError(f"{len(queued_us)} events were queued, {len(seen)} received")
     return {
         "events": len(whole_ms),
-        "close_to_webhook_ms": _spread(whole_ms),
-        "close_to_event_ms": _spread(stored_ms),
-        "event_to_webhook_ms": _spread(carried_ms),
+        "close_to_webhook_ms": spread(whole_ms),
+        "close_to_event_ms": spread(stored_ms),
+        "event_to_webhook_ms": spread(carried_ms),
         "at": iso_us(time.time_ns() // 1000),
     }
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    picked = {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
-    return {name: round(value, 2) for name, value in {**picked, "max": ordered[-1]}.items()}
 
 
 @click.command()
 @click.option("--seconds", default=30, show_default=True, help="Bars of each symbol.")
 @click.option("--symbols", default=10, show_default=True, help="Symbols, each with an alert that every bar crosses.")
 @click.option("--slow", default=4, show_default=True, help="Receivers beside it that never answer.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-def main(seconds: int, symbols: int, slow: int, as_json: bool) -> None:
-    """Measure once, and print."""
-    figures = measure(seconds, symbols, slow)
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    click.echo(f"{figures['events']} events of {symbols} symbols, {slow} receivers that never answer beside the measured one")
-    for name in ("close_to_webhook_ms", "close_to_event_ms", "event_to_webhook_ms"):
-        spread = "   ".join(f"{part} {value:8.2f}" for part, value in figures[name].items())
-        click.echo(f"{name.removesuffix('_ms').replace('_', ' '):18} {spread} ms")
+@click.option("--runs", default=1, show_default=True, help="Medians of so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def main(seconds: int, symbols: int, slow: int, runs: int, as_json: bool) -> None:
+    """Measure from the close of a bar to the webhook, on private servers."""
+    show("Alerts, ms", several(lambda: measure(seconds, symbols, slow), runs), as_json)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ for each bar, pandas again for each bar, and an online update in plain Python. T
 fsync on, a transaction a bar, the way that the aggregator writes them.
 """
 
-import json
 import shutil
 import tempfile
 import time
@@ -18,14 +17,13 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from aggregator.legs import LegBar, Row
 from aggregator.pairmath import Rolling
 from aggregator.pairrows import Made, insert_rows
 from aggregator.pairwindow import Values
 from bench.cpu import CpuMeter
+from bench.report import several, show
 from common.database import connect_database, transaction
 from common.pairmethod import PairMethod
 from common.pairseries import SeriesKey
@@ -215,17 +213,12 @@ def _one_bar(
 @click.option("--window", default=60, show_default=True)
 @click.option("--bars", default=600, show_default=True, help="Bars to compute.")
 @click.option("--stored-bars", default=40, show_default=True, help="Bars to compute and store.")
+@click.option("--runs", default=3, show_default=True, help="Medians of so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def main(pairs: int, symbols: int, window: int, bars: int, stored_bars: int, as_json: bool) -> None:
+def main(pairs: int, symbols: int, window: int, bars: int, stored_bars: int, runs: int, as_json: bool) -> None:
     """Measure pair statistics."""
-    found = measure(pairs, symbols, window, bars, stored_bars)
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    table = Table("", "", title=f"Pair statistics: {pairs:,} pairs, window {window}, us of CPU a pair and bar", show_header=False)
-    for name, value in found.items():
-        table.add_row(name, "\n".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else f"{value:,}")
-    Console().print(table)
+    found = several(lambda: measure(pairs, symbols, window, bars, stored_bars), runs)
+    show("Pair statistics: us of CPU a pair and bar", found, as_json)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ a private Redis. Beside it, in the same run and from the same exchange: a bare l
 `orjson.loads`, which is the least that any client of this library does.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -25,6 +24,8 @@ import redis
 import urllib3
 import websocket
 
+from bench.memory import MemoryMeter
+from bench.report import several, show
 from common.database import connect_database
 from common.settings import Settings
 from common.streams import connect_redis
@@ -122,10 +123,12 @@ def _watch(client: redis.Redis, process: "subprocess.Popen[bytes]", messages: in
     """From the first entry to the last; the trades that came before the first look are a batch or two."""
     watched = psutil.Process(process.pid)
     try:
-        _wait(lambda: client.exists("trades"), "first entry")
-        began_s, before_s, first = time.monotonic(), sum(watched.cpu_times()[:2]), _last_id(client)
-        _wait(lambda: _last_id(client) == messages - 1, "last trade")
-        took_s, used_s = time.monotonic() - began_s, sum(watched.cpu_times()[:2]) - before_s
+        with MemoryMeter({"producer": process.pid}) as memory:
+            _wait(lambda: client.exists("trades"), "first entry")
+            began_s, before_s, first = time.monotonic(), sum(watched.cpu_times()[:2]), _last_id(client)
+            _wait(lambda: _last_id(client) == messages - 1, "last trade")
+            took_s, used_s = time.monotonic() - began_s, sum(watched.cpu_times()[:2]) - before_s
+            peak_mb = memory.peak_mb()
         entries = int(client.xlen("trades"))
     finally:
         process.terminate()
@@ -135,6 +138,7 @@ def _watch(client: redis.Redis, process: "subprocess.Popen[bytes]", messages: in
         "feed_us": round(used_s / read * 1e6, 2),
         "messages_per_s": round(read / took_s),
         "rows_per_entry": round(messages / entries),
+        "peak_mb": peak_mb,
     }
 
 
@@ -145,16 +149,13 @@ def _last_id(client: redis.Redis) -> int:
 
 @click.command()
 @click.option("--messages", default=400_000, show_default=True, help="How many trades are played.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-def main(messages: int, as_json: bool) -> None:
+@click.option("--runs", default=3, show_default=True, help="Medians of so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def main(messages: int, runs: int, as_json: bool) -> None:
     """Measure the live feed on private servers."""
-    found = measure(messages)
+    found = several(lambda: measure(messages), runs)
     found["ratio_to_bare"] = round(found["feed_us"] / found["bare_us"], 3)
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    for name, value in found.items():
-        click.echo(f"{name:16} {value:,}")
+    show("Live feed: us of CPU a message", found, as_json)
 
 
 if __name__ == "__main__":
