@@ -9,7 +9,7 @@ import click
 
 from ops.house import ROOT
 
-_PACKAGES = ("common", "producer", "consumer", "aggregator", "web", "ops")
+_PACKAGES = ("common", "producer", "consumer", "aggregator", "web", "ops", "gems_client.py")
 #: Program of the venv -> its arguments.
 _CHECKS = {
     "ruff": ("check", "."),
