@@ -40,6 +40,11 @@ class MemoryMeter:
             self._peaks[name] = max(self._peaks[name], _tree_bytes(pid))
 
 
+def tree_mb(pid: int) -> float:
+    """Megabytes of a process and its children now."""
+    return round(_tree_bytes(pid) / 1e6, 1)
+
+
 def _tree_bytes(pid: int) -> int:
     try:
         parent = psutil.Process(pid)

@@ -21,8 +21,6 @@ from web.spooled import request_class
 from web.stores import Stores
 
 MAX_BODY_BYTES = 16 << 20
-#: Threads that live streams never take, so that REST always answers.
-THREADS_FOR_REST = 2
 
 
 def create_app(settings: Settings) -> Flask:
@@ -54,10 +52,9 @@ def create_app(settings: Settings) -> Flask:
 def _open_stores(app: Flask, settings: Settings) -> None:
     stores = Stores(settings)
     health = Health(stores)
-    places = min(settings.sse_clients, settings.web_threads - THREADS_FOR_REST)
     app.extensions["gems.stores"] = stores
     app.extensions["gems.health"] = health
-    app.extensions["gems.hub"] = Hub(lambda: connect_redis(settings), health.facts, places)
+    app.extensions["gems.hub"] = Hub(lambda: connect_redis(settings), health.facts, settings.sse_clients)
 
 
 def _register(app: Flask, settings: Settings) -> None:

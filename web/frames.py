@@ -61,6 +61,11 @@ def named_frame(event: str, body: dict[str, Any], at: EntryId | None = None) -> 
     return Frame(None, event, "", "", head + b"event: %b\ndata: %b\n\n" % (event.encode(), orjson.dumps(body)))
 
 
+def dropped() -> Frame:
+    """The last event of a client that fell too far behind."""
+    return named_frame("dropped", {"reason": "this client reads too slowly; reconnect to go on from its last id"})
+
+
 def readable(raw_id: bytes, fields: dict[bytes, bytes] | None) -> Frame | None:
     """The frame of an entry; None, and a log line, where somebody else's hand put another thing there."""
     try:

@@ -1,8 +1,7 @@
-"""gunicorn: one process, a thread a request; live streams hold one each. All from the settings of `GEMS_*`."""
+"""gunicorn: one process, a thread a request; live streams hold none. All from the settings of `GEMS_*`."""
 
-import signal
+import resource
 import sys
-from typing import Any
 
 from common.errors import ConfigError
 from common.lifecycle import EXIT_CONFIG
@@ -19,10 +18,11 @@ except ConfigError as exc:
     sys.exit(EXIT_CONFIG)
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
-worker_class = "gthread"
+worker_class = "web.worker.Worker"
 workers = 1
 threads = _settings.web_threads
-worker_connections = _settings.web_threads + 64
+#: Connections that say nothing hold no thread, but a place here, and a file.
+worker_connections = _settings.web_threads + 1024
 keepalive = 15
 timeout = 60
 graceful_timeout = 3
@@ -30,13 +30,5 @@ worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None
 proc_name = "gems-web"
 loglevel = "warning"
 
-
-def post_worker_init(worker: Any) -> None:
-    """End the live streams at SIGTERM, so that the worker need not wait for them."""
-    inherited: Any = signal.getsignal(signal.SIGTERM)
-
-    def end_streams(number: int, frame: Any) -> None:
-        worker.wsgi.extensions["gems.hub"].close()
-        inherited(number, frame)
-
-    signal.signal(signal.SIGTERM, end_streams)
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, min(_hard, 65_536)), _hard))

@@ -1,4 +1,7 @@
-"""One client's event stream: what it missed, then the tail, with heartbeats between."""
+"""One client's event stream: what it missed, then the tail, with heartbeats between.
+
+The tail goes on in `web.carrier` where the server lets a response go; else in the thread that asks for its parts.
+"""
 
 import queue
 import socket
@@ -10,12 +13,13 @@ from typing import Any
 import redis
 
 from common.streams import LIVE, START, EntryId
-from web.frames import Filter, Frame, named_frame
-from web.live import HEARTBEAT_S, Client, Hub, missed, newest_id
+from web.carrier import HEARTBEAT, HEARTBEAT_S, HandedOver
+from web.clients import Client
+from web.frames import Filter, Frame, dropped, named_frame
+from web.live import Hub, missed, newest_id
 
 _RETRY_MS = 1000
 _LOOK_S = 1.0  # between two looks whether a client that gets nothing is still there
-HEARTBEAT = b": heartbeat\n\n"
 
 
 def hung_up(connection: socket.socket | None) -> bool:
@@ -47,16 +51,34 @@ class Primed:
 
 
 def listen(
-    hub: Hub, store: redis.Redis, wanted: Filter, since: EntryId | None, gone: Callable[[], bool] = lambda: False
+    hub: Hub,
+    store: redis.Redis,
+    wanted: Filter,
+    since: EntryId | None,
+    gone: Callable[[], bool] = lambda: False,
+    carry: Callable[[Client, Callable[[], None]], None] | None = None,
 ) -> Generator[bytes, None, None]:
-    """Frames for one client, until it is gone, falls behind, or the web stops. The caller has taken a place in the hub."""
-    client = Client(wanted)
-    try:
-        yield from _until_joined(hub, store, client, since)
-        yield from _tail(client, hub, gone)
-    finally:
+    """Frames for one client, until it is gone, falls behind, or the web stops. The caller has taken a place in the hub.
+
+    Raises:
+        HandedOver: after what was missed, once `carry` has taken the client and what is to be done at its end.
+    """  # fmt: skip
+    client, carried = Client(wanted), False
+
+    def leave() -> None:
         hub.drop(client)
         hub.leave()
+
+    try:
+        yield from _until_joined(hub, store, client, since)
+        if carry:
+            carry(client, leave)
+            carried = True
+            raise HandedOver
+        yield from _tail(client, hub, gone)
+    finally:
+        if not carried:
+            leave()
 
 
 def too_old(store: redis.Redis, since: EntryId) -> str | None:
@@ -105,16 +127,16 @@ def _tail(client: Client, hub: Hub, gone: Callable[[], bool]) -> Iterator[bytes]
             if gone():
                 return
         try:
-            frame = client.frames.get(timeout=_LOOK_S)
+            text = client.take(_LOOK_S)
         except queue.Empty:
             if time.monotonic() - sent_s >= HEARTBEAT_S:
                 sent_s = time.monotonic()
                 yield HEARTBEAT
             continue
-        if frame is None:
+        if text is None:
             return
-        if frame.id is None or frame.id > client.seen:
+        if text:
             sent_s = time.monotonic()
-            yield frame.text
+            yield text
     if client.too_slow:
-        yield named_frame("dropped", {"reason": "this client reads too slowly; reconnect to go on from its last id"}).text
+        yield dropped().text

@@ -1,12 +1,13 @@
 """Server-sent events: one thread tails the stream `live` and fans out to every client through bounded queues.
 
+It reads in pages. What of a page a filter wants becomes one batch, once for all clients with that filter.
+
 A client's `Last-Event-ID` is an id of that stream. On resume it first reads what it missed by XRANGE, then joins the
 tail at the exact position where its own reading ended: no hole, no repeat.
 """
 
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import redis
@@ -15,33 +16,15 @@ from common.errors import StoreUnavailable
 from common.lifecycle import backoff_s
 from common.log import get_logger
 from common.streams import LIVE, START, TRANSIENT, EntryId
+from web.carrier import Carrier
+from web.clients import Batch, Client
 from web.frames import Filter, Frame, named_frame, readable
 
-HEARTBEAT_S = 10.0
 HEALTH_EVERY_S = 2.0
-QUEUE_LENGTH = 5_000
 PAGE = 500
 _BLOCK_MS = 1_000
 
 log = get_logger(__name__)
-
-
-class Client:
-    """A listener: its filter and its queue. None in the queue ends it."""
-
-    def __init__(self, wanted: Filter) -> None:
-        self.wanted = wanted
-        self.frames: queue.Queue[Frame | None] = queue.Queue(QUEUE_LENGTH)
-        self.too_slow = False
-        self.seen = START  # what it has read by itself further than the tail was when it joined
-
-    def offer(self, frame: Frame | None) -> bool:
-        """Queue a frame; False once the client is too slow to keep up."""
-        try:
-            self.frames.put_nowait(frame)
-        except queue.Full:
-            self.too_slow = True
-        return not self.too_slow
 
 
 class Hub:
@@ -49,6 +32,7 @@ class Hub:
 
     def __init__(self, connect: Callable[[], redis.Redis], health: Callable[[], dict[str, Any]], capacity: int) -> None:
         self._connect, self._health, self.capacity = connect, health, capacity
+        self.carrier = Carrier()
         self._lock = threading.Lock()
         self._clients: set[Client] = set()
         self._serving = 0
@@ -100,6 +84,7 @@ class Hub:
         self._closed.set()
         for client in list(self._clients):
             client.offer(None)
+        self.carrier.wake()
 
     @property
     def closed(self) -> bool:
@@ -107,7 +92,8 @@ class Hub:
         return self._closed.is_set()
 
     def wait_ended(self, seconds: float) -> None:
-        """Wait for the threads after `close`."""
+        """Wait for the listeners' last bytes and for the threads, after `close`."""
+        self.carrier.wait_ended(seconds)
         for thread in self._threads:
             thread.join(seconds)
 
@@ -148,34 +134,37 @@ class Hub:
                 self._set_position(newest_id(client))
             return
         (_, entries), *_ = answer
-        for raw_id, fields in entries:
-            self._hand_out(EntryId.parse(raw_id), readable(raw_id, fields))
+        frames = [frame for raw_id, fields in entries if (frame := readable(raw_id, fields))]
+        self._hand_out(EntryId.parse(entries[-1][0]), frames)
 
     def _set_position(self, position: EntryId) -> None:
         with self._lock:
             self._position = position
         self._known.set()
 
-    def _hand_out(self, position: EntryId | None, frame: Frame | None) -> None:
+    def _hand_out(self, position: EntryId | None, frames: list[Frame]) -> None:
         """Position and queues move together, under the lock: `join` sees both or neither."""
+        batches: dict[Filter, Batch] = {}
         with self._lock:
             if position is not None:
                 self._position = position
-            slow = [c for c in self._clients if frame and c.wanted.wants(frame) and not c.offer(frame)]
+            slow = [client for client in self._clients if not _offer(client, frames, batches)]
             self._clients.difference_update(slow)
+        self.carrier.wake()
 
     def _end_all(self) -> None:
         with self._lock:
             for client in self._clients:
                 client.offer(None)
             self._clients.clear()
+        self.carrier.wake()
 
     def _tell_health(self) -> None:
         """The facts of `/api/health/`, every two seconds, gathered once for all and only if somebody listens."""
         while not self._closed.wait(HEALTH_EVERY_S):
             if not any(not c.wanted.kinds or "health" in c.wanted.kinds for c in list(self._clients)):
                 continue
-            self._hand_out(None, named_frame("health", self._health_or_why()))
+            self._hand_out(None, [named_frame("health", self._health_or_why())])
 
     def _health_or_why(self) -> dict[str, Any]:
         """The facts; where a store is away, a sentence that says so, logged at its first time alone."""
@@ -187,6 +176,14 @@ class Hub:
                 log.warning("health can not be told: %s; tried again every %.0f s", str(exc).strip(), HEALTH_EVERY_S)
             self._health_failed = True
             return {"error": "PostgreSQL or Redis can not be reached now"}
+
+
+def _offer(client: Client, frames: Iterable[Frame], batches: dict[Filter, Batch]) -> bool:
+    """Give a client what it wants of a page; False once it is too slow. A batch is made once for each filter."""
+    wanted = client.wanted
+    if (batch := batches.get(wanted)) is None:
+        batch = batches[wanted] = Batch.of(frame for frame in frames if wanted.wants(frame))
+    return not batch.frames or client.offer(batch)
 
 
 def newest_id(client: redis.Redis) -> EntryId:

@@ -70,7 +70,7 @@ def running_web(settings: Settings) -> Iterator[tuple[int, subprocess.Popen[byte
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = {**os.environ, **settings.model_copy(update={"port": port}).to_env(), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "web.wsgi:app"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "--no-control-socket", "web.wsgi:app"]
     process = subprocess.Popen(command, cwd=ROOT, env=environ)
     try:
         _wait_answers(port, process)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -16,10 +17,11 @@ from common.settings import Settings
 from common.streams import LIVE, START, EntryId, connect_redis
 from tests.web.conftest import NOWHERE
 from tests.web.streams import ROOT, Reader, running_web
-from web.frames import Filter, to_frame
+from web.clients import QUEUE_LENGTH, Batch, Client
+from web.frames import Filter, Frame, named_frame, to_frame
 from web.health import Health
 from web.listening import Primed, listen
-from web.live import QUEUE_LENGTH, Client, Hub
+from web.live import Hub
 from web.stores import Stores
 
 ALL = Filter(frozenset(), frozenset(), frozenset())
@@ -273,7 +275,27 @@ def test_a_filter_looks_at_kind_subject_and_timeframe(wanted: Filter, passes: bo
     assert wanted.wants(frame) is passes
 
 
+def frame(number: int) -> Frame:
+    return to_frame(f"{number}-0".encode(), {b"event": b"bar", b"data": b'{"symbol":"X"}'})
+
+
 def test_a_queue_never_grows_past_its_length() -> None:
+    client, few = Client(ALL), Batch.of([frame(1), frame(2)])
+    assert all(client.offer(few) for _ in range(QUEUE_LENGTH // 2))
+    assert not client.offer(few)
+    assert client.take() == few.text
+    assert not client.offer(few), "what was left out would be a hole"
+
+
+def test_what_a_client_has_read_by_itself_is_not_sent_again() -> None:
     client = Client(ALL)
-    assert all(client.offer(None) for _ in range(QUEUE_LENGTH))
-    assert not client.offer(None)
+    client.seen = EntryId(2, 0)
+    health = named_frame("health", {})
+    for numbers in ([1, 2], [2, 3], [4]):
+        client.offer(Batch.of(map(frame, numbers)))
+    client.offer(Batch.of([health]))
+    assert [client.take() for _ in range(4)] == [b"", frame(3).text, frame(4).text, health.text]
+    with pytest.raises(queue.Empty):
+        client.take()
+    client.offer(None)
+    assert client.take() is None

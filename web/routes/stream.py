@@ -1,6 +1,8 @@
 """`GET /api/stream`: what has just happened, as server-sent events."""
 
 import re
+import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,8 @@ from common.streams import EntryId
 from common.timeframes import TIMEFRAMES_S
 from web.access import lost_key
 from web.api import Blueprint, stores
+from web.carrier import HANDS_OVER, Handed
+from web.clients import Client
 from web.errors import Problem, bad
 from web.frames import KIND_BY_TOPIC, Filter
 from web.listening import Primed, hung_up, listen
@@ -82,7 +86,18 @@ def _streamed(hub: Hub, wanted: Filter, since: EntryId | None) -> Response:
     if not hub.wait_known(_JOIN_S):
         hub.leave()
         raise Problem(503, "Redis can not be reached now; try again soon")
-    has_hung_up, has_lost_key = partial(hung_up, request.environ.get("gunicorn.socket")), lost_key()
-    frames = Primed(listen(hub, stores().redis, wanted, since, lambda: has_hung_up() or has_lost_key()))
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    has_lost_key, carry = lost_key(), None
+    if connection and request.environ.get(HANDS_OVER):
+        carry = partial(_carry, hub, connection, request.environ["SERVER_PROTOCOL"] == "HTTP/1.1", has_lost_key)
+    frames = Primed(listen(hub, stores().redis, wanted, since, lambda: hung_up(connection) or has_lost_key(), carry))
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
     return Response(frames, mimetype="text/event-stream", headers=headers)
+
+
+def _carry(
+    hub: Hub, connection: socket.socket, chunked: bool, lost: Callable[[], bool], client: Client, left: Callable[[], None]
+) -> None:
+    """From here on the response is the carrier's; the server's socket object is left without a connection."""
+    own = socket.socket(connection.family, connection.type, connection.proto, connection.detach())
+    hub.carrier.take(Handed(client, own, chunked, lost, left))

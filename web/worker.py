@@ -1,0 +1,122 @@
+"""gunicorn's threaded worker, where its threads are worth more than to wait: for a first byte, a slow client, a last goodbye.
+
+A live stream leaves its thread as soon as it has caught up: `web.carrier` carries all of them in one.
+"""
+
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from web.carrier import HANDS_OVER, HandedOver
+from web.paced import paced
+
+#: Seconds for a first byte. Connections without one wait in the poller.
+FIRST_BYTE_S = 15.0
+#: Seconds that a connection we have closed may take to close its own end (RFC 9112, 9.6).
+GOODBYE_S = 2.0
+_DRAINED_BYTES = 1 << 16
+_HANDED_OVER = object()
+
+
+class Worker(ThreadWorker):
+    """One process; a thread a request, from its first byte to its last."""
+
+    wsgi: Any
+
+    def load_wsgi(self) -> None:
+        """Tell the app that a response may be handed over."""
+        super().load_wsgi()
+        app = self.wsgi
+        self._hub = app.extensions["gems.hub"]
+        self._leaving: deque[TConn] = deque()
+
+        def marked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            environ[HANDS_OVER] = True
+            answered: Iterable[bytes] = app(environ, start_response)
+            return answered
+
+        self.wsgi = marked
+
+    def accept(self, listener: socket.socket) -> None:
+        """A new connection waits in the poller: one that never says a word holds no thread."""
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, paced(client), address, listener.getsockname())
+        conn.timeout = time.monotonic() + FIRST_BYTE_S
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def handle(self, conn: TConn) -> Any:
+        """Serve a request in a thread of the pool."""
+        try:
+            conn.sock.begin()
+            return super().handle(conn)
+        except HandedOver:
+            return _HANDED_OVER
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """What becomes of the connection; the main loop waits for nobody here."""
+        if fs.cancelled() or fs.exception() or not fs.result():
+            self._take_leave(conn)
+        elif fs.result() is _HANDED_OVER:
+            self.nr_conns -= 1
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """Also of those who were told goodbye and do not go; called every second at least."""
+        super().murder_pending()
+        while self._leaving and self._leaving[0].timeout <= time.monotonic():
+            self._gone(self._leaving[0])
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM ends the live streams first, so that nothing waits for them."""
+        self._hub.close()
+        super().handle_exit(sig, frame)
+
+    def run(self) -> None:
+        """Until it is told to stop; the live streams have had their last bytes then."""
+        try:
+            super().run()
+        finally:
+            self._hub.close()
+            self._hub.wait_ended(1.0)
+
+    def _take_leave(self, conn: TConn) -> None:
+        """Close our end, and read on in the poller until the client has closed its own: else it might lose our last words."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError, KeyError):
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.timeout, conn.drained = time.monotonic() + GOODBYE_S, 0
+        self._leaving.append(conn)
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            came = client.recv(_DRAINED_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            came = b""
+        conn.drained += len(came)
+        if not came or conn.drained >= _DRAINED_BYTES:
+            self._gone(conn)
+
+    def _gone(self, conn: TConn) -> None:
+        self._leaving.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
