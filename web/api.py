@@ -8,7 +8,7 @@ import flask_smorest
 from flask import Request, Response, current_app
 from webargs import missing
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from web.errors import ErrorSchema, Problem, bad, handle_http
 from web.stores import Stores
@@ -55,12 +55,13 @@ def read_json(req: Request, exact: bool = False) -> Any:
 
     Raises:
         Problem: 415 if it is not called JSON, 400 if it is none.
+        RequestEntityTooLarge: it is longer than this route takes.
     """
     if not req.is_json:
         raise Problem(415, f"the body must be sent as application/json, was {req.mimetype or 'without a type'}")
     numbers: dict[str, Any] = {"parse_int": NumberText, "parse_float": NumberText} if exact else {}
     try:
-        text = req.get_data().decode("utf-8")
+        text = _whole_body(req).decode("utf-8")
         body = json.loads(text, parse_constant=_refuse_constant, **numbers)
         if _UNSTORABLE_ESCAPE.search(text):
             refuse_unstorable(body, "")
@@ -69,6 +70,14 @@ def read_json(req: Request, exact: bool = False) -> Any:
         raise Problem(400, "the body is nested too deeply", "body") from None
     except ValueError as exc:  # also what is not UTF-8, and whole numbers of thousands of digits
         raise Problem(400, f"the body is not valid JSON: {exc}", "body") from None
+
+
+def _whole_body(req: Request) -> bytes:
+    """The body; without a length (chunked) Werkzeug would end it silently at the limit."""
+    body, most = req.get_data(), req.max_content_length
+    if req.content_length is None and most is not None and len(body) >= most:
+        raise RequestEntityTooLarge
+    return body
 
 
 def refuse_unstorable(value: Any, path: str) -> None:

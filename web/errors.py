@@ -14,7 +14,7 @@ from flask import Flask, Response, jsonify, request
 from marshmallow import Schema, fields
 from psycopg2 import errorcodes
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from common.database import transient
 from common.errors import InvalidTrade, SourceConflict, StoreUnavailable
@@ -119,6 +119,8 @@ def _validation(status: int, error: HTTPException) -> Response:
 
 
 def _sentence(status: int, error: HTTPException) -> str:
+    if isinstance(error, ClientDisconnected):
+        return "the body did not come as a whole, or came too slowly"
     if status == 404:
         return f"there is nothing at {request.path}"
     if status == 405:

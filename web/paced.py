@@ -5,8 +5,7 @@ import socket
 import time
 from typing import Any
 
-#: Seconds that a client may keep us waiting: more only as it sends. Apache's mod_reqtimeout counts the same way.
-PATIENCE_S = 20.0
+#: What a client has to send, and to take, to keep our patience. Apache's mod_reqtimeout counts the same way.
 PACE_BYTES_PER_S = 4_096
 #: Seconds a client may take to read one piece of an answer; a large piece more, by the same pace.
 TAKES_S = 60.0
@@ -15,11 +14,12 @@ TAKES_S = 60.0
 class PacedSocket(socket.socket):
     """Only waiting counts: what the web itself needs between two reads costs a client nothing."""
 
-    _left_s = PATIENCE_S
+    patience_s = 20.0  # that a client may keep us waiting in one request; more only as it sends
+    _left_s = 0.0
 
     def begin(self) -> None:
         """A request begins: its client has all of the patience."""
-        self._left_s = PATIENCE_S
+        self._left_s = self.patience_s
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """Raises: ConnectionResetError where patience is over."""
@@ -39,7 +39,7 @@ class PacedSocket(socket.socket):
         finally:
             self.settimeout(limit_s)
         waited_s = time.monotonic() - began_s
-        self._left_s = min(PATIENCE_S, self._left_s - waited_s + len(came) / PACE_BYTES_PER_S)
+        self._left_s = min(self.patience_s, self._left_s - waited_s + len(came) / PACE_BYTES_PER_S)
         return came
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
@@ -63,9 +63,11 @@ class PacedSocket(socket.socket):
             self.settimeout(None)
 
 
-def paced(client: socket.socket) -> PacedSocket:
+def paced(client: socket.socket, patience_s: float) -> PacedSocket:
     """The same connection, paced; the given object has none after it."""
-    return PacedSocket(client.family, client.type, client.proto, client.detach())
+    made = PacedSocket(client.family, client.type, client.proto, client.detach())
+    made.patience_s = patience_s
+    return made
 
 
 def _gone(does: str) -> ConnectionResetError:

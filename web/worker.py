@@ -16,8 +16,6 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from web.carrier import HANDS_OVER, HandedOver
 from web.paced import paced
 
-#: Seconds for a first byte. Connections without one wait in the poller.
-FIRST_BYTE_S = 15.0
 #: Seconds that a connection we have closed may take to close its own end (RFC 9112, 9.6).
 GOODBYE_S = 2.0
 _DRAINED_BYTES = 1 << 16
@@ -34,6 +32,7 @@ class Worker(ThreadWorker):
         super().load_wsgi()
         app = self.wsgi
         self._hub = app.extensions["gems.hub"]
+        self._patience_s = app.extensions["gems.stores"].settings.web_patience_s
         self._leaving: deque[TConn] = deque()
 
         def marked(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -50,8 +49,8 @@ class Worker(ThreadWorker):
         except (BlockingIOError, ConnectionAbortedError):
             return
         self.nr_conns += 1
-        conn = TConn(self.cfg, paced(client), address, listener.getsockname())
-        conn.timeout = time.monotonic() + FIRST_BYTE_S
+        conn = TConn(self.cfg, paced(client, self._patience_s), address, listener.getsockname())
+        conn.timeout = time.monotonic() + self._patience_s  # for a first byte
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 

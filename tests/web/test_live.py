@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -165,6 +166,40 @@ def test_sigterm_ends_live_streams_at_once(live_settings: Settings, events: redi
         assert time.monotonic() - began_s < 1.5
         assert process.wait(10) == 0  # gunicorn lingers 2 s on kept-alive connections
         reader.close()
+
+
+def test_a_stream_that_sigterm_ends_has_an_end(live_settings: Settings, events: redis.Redis) -> None:
+    """The last chunk is said: no client takes it for a broken answer."""
+    with running_web(live_settings) as (own_port, process), socket.create_connection(("127.0.0.1", own_port), 20) as own:
+        own.sendall(b"GET /api/stream?topics=bars HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        told = own.recv(1 << 16)
+        while b"retry: 1000" not in told:
+            told += own.recv(1 << 16)
+        publish(events, [bar(7, "END")])
+        while b"END" not in told:
+            told += own.recv(1 << 16)
+        process.terminate()
+        while came := own.recv(1 << 16):
+            told += came
+    assert b"Transfer-Encoding: chunked" in told
+    assert told.endswith(b"\n\n\r\n0\r\n\r\n")
+
+
+def test_a_listener_that_does_not_read_is_dropped_and_the_others_go_on(port: int, events: redis.Redis) -> None:
+    """What waits for it has an end; when it reads again it is told, and goes on from its last id."""
+    reader, other = Reader(port, "?topics=bars&symbols=SLOW"), Reader(port, "?topics=bars&symbols=SLOW")
+    long = "x" * 5_000
+    found: list[int] = []
+    for first in range(0, 3 * QUEUE_LENGTH, 500):
+        of_page = range(first, first + 500)
+        publish(events, [Event("bar", {"symbol": "SLOW", "timeframe": "1s", "n": n, "long": long}) for n in of_page])
+        found += numbers(other.take(500))
+    assert found == list(range(3 * QUEUE_LENGTH))
+    events.delete(LIVE)  # the next tests have a short stream again
+    names = [event.name for event in reader.events()]
+    assert len(names) < len(found)
+    reader.close()
+    other.close()
 
 
 def test_gunicorn_refuses_a_host_open_to_others(live_settings: Settings) -> None:
