@@ -1,0 +1,1 @@
+"""Tests of the benches' arithmetic at small sizes, never of their speed."""
