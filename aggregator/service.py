@@ -117,7 +117,7 @@ class Service:
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard])
         self._next_commit_s = self._next_look_s = 0.0
-        self._facts = {"trades": 0, "repeated": 0, "late": 0, "bars": 0}
+        self._facts: dict[str, int | float] = {"trades": 0, "repeated": 0, "late": 0, "bars": 0, "commits": 0, "commit_s": 0.0}
 
     def run(self) -> None:
         """Load the checkpoint, then work until asked to stop."""
@@ -213,6 +213,9 @@ class Service:
 
     def _commit(self, outcome: Outcome) -> None:
         self._next_commit_s = time.monotonic() + COMMIT_S
+        began_s = time.monotonic()
         events, bars = self._store.commit(outcome, self._tail.position)
+        self._facts["commit_s"] = round(self._facts["commit_s"] + time.monotonic() - began_s, 6)
+        self._facts["commits"] += 1
         self._facts["bars"] += bars
         publish(self._client, events)

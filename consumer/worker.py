@@ -6,6 +6,7 @@ make a dead letter.
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import psycopg2
 import redis
@@ -57,7 +58,9 @@ class Worker:
         self._rows_per_entry = 1.0
         self._next_claim_s = 0.0
         self._next_summary_s = 0.0
-        self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0}
+        self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0, "commits": 0}
+        self._commit_s = 0.0
+        self._outage = ""  # why PostgreSQL takes nothing; empty while it does
 
     def run(self) -> None:
         """Work until asked to stop; start over, own pending entries first, after each outage."""
@@ -67,10 +70,13 @@ class Worker:
                 self._start()
                 while not self._stop.requested():
                     self._turn()
+                    self._outage = ""
                     delays = backoff_s()
             except OUTAGES as exc:
                 delay_s = next(delays)
                 log.warning("%s; nothing is lost, trying again in %.1f s", _first_line(exc), delay_s)
+                if isinstance(exc, psycopg2.Error):
+                    self._tell_outage(exc)
                 self._stop.wait(delay_s)
 
     def _start(self) -> None:
@@ -110,7 +116,16 @@ class Worker:
         if self._housekeeping:
             self._housekeeping.do_what_is_due(self._store.connection)
         if self._heartbeat.due():
-            self._heartbeat.tell(self._facts)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._heartbeat.tell({**self._facts, "commit_s": round(self._commit_s, 6), "outage": self._outage})
+
+    def _tell_outage(self, exc: psycopg2.Error) -> None:
+        """While it lasts no turn ends, and nobody else would know why."""
+        self._outage = type(exc).__name__
+        with suppress(*TRANSIENT, redis.ResponseError):
+            self._tell()
 
     def _claim(self) -> None:
         idle_ms = int(self._settings.claim_after_s * 1000)
@@ -126,7 +141,10 @@ class Worker:
 
     def _store_entries(self, stream: str, entries: Sequence[Entry]) -> None:
         batch = read_entries(entries, self._limits)
+        began_s = time.monotonic()
         counts = self._store.store(stream, entries, batch)
+        self._commit_s += time.monotonic() - began_s
+        self._facts["commits"] += 1
         self._group.ack(stream, entries, counts.of_worker)
         rows = counts.stored + counts.repeated + counts.dead
         self._rows_per_entry = 0.8 * self._rows_per_entry + 0.2 * max(1.0, rows / len(entries))

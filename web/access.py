@@ -16,9 +16,9 @@ from web.sessions import is_session, own_secret, session_prefix
 
 COOKIE = "gems_session"
 REALM = 'Bearer realm="GEMS"'
-#: Pages and files without anybody's numbers, whether the web lives, and how a browser shows its key.
+#: Pages and files without anybody's numbers, whether the web lives and is ready, and how a browser shows its key.
 _OPEN_BLUEPRINTS = frozenset({"dashboard", "assets", "docs"})
-_OPEN_ENDPOINTS = frozenset({"static", "healthz", "session.SessionResource"})
+_OPEN_ENDPOINTS = frozenset({"static", "healthz", "readyz", "session.SessionResource"})
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Where messages go, and with which secrets, is for admins alone.
 _ADMIN_BLUEPRINTS = frozenset({"receivers"})

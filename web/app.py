@@ -14,8 +14,9 @@ from web.health import Health
 from web.limits import register_limits
 from web.live import Hub
 from web.metrics import register_metrics
+from web.readiness import Readiness
 from web.routes import API_BLUEPRINTS, PLAIN_BLUEPRINTS
-from web.routes.health import register_healthz
+from web.routes.health import register_healthz, register_readyz
 from web.security import register_security
 from web.spooled import request_class
 from web.stores import Stores
@@ -64,7 +65,8 @@ def _register(app: Flask, settings: Settings) -> None:
     for plain in PLAIN_BLUEPRINTS:
         app.register_blueprint(plain)
     register_healthz(app)
-    register_metrics(app, app.extensions["gems.stores"], app.extensions["gems.hub"])
+    register_readyz(app, Readiness(settings))
+    register_metrics(app, settings, app.extensions["gems.hub"])
     register_compression(app)
     register_errors(app)
     register_refusals(app)

@@ -15,7 +15,7 @@ class Family(NamedTuple):
 
 
 _COUNTER, _GAUGE = CounterMetricFamily, GaugeMetricFamily
-_WORKER, _PRODUCER = ("worker", "stream"), ("producer",)
+_WORKER, _PRODUCER, _PROCESS = ("worker", "stream"), ("producer",), ("process",)
 #: A counter's samples end in `_total`.
 FAMILIES: dict[str, Family] = {
     "gems_redis_up": Family(_GAUGE, "1 if Redis answered this scrape."),
@@ -39,6 +39,16 @@ FAMILIES: dict[str, Family] = {
     "gems_reader_lag_seconds": Family(_GAUGE, "Age of the oldest entry that a reader has not finished.", ("stream", "reader")),
     "gems_pending_entries": Family(_GAUGE, "Entries given to a writer and not committed.", ("stream",)),
     "gems_pending_oldest_seconds": Family(_GAUGE, "Age of the oldest of these; 0 if there is none.", ("stream",)),
+    "gems_commits": Family(_COUNTER, "Transactions that a writer or aggregator committed, by its own count.", _PROCESS),
+    "gems_commit_seconds": Family(_COUNTER, "Seconds that these took.", _PROCESS),
+    "gems_process_outage": Family(_GAUGE, "1 while PostgreSQL takes nothing of a writer, and why.", ("process", "reason")),
+    "gems_deliveries": Family(_GAUGE, "Deliveries of alerts that wait, or were given up as dead.", ("state",)),
+    "gems_delivery_oldest_seconds": Family(_GAUGE, "Age of the oldest delivery that waits; 0 if there is none."),
+    "gems_notifier_delivered": Family(_COUNTER, "Deliveries that receivers took, by the notifier's own count."),
+    "gems_notifier_failed": Family(_COUNTER, "Attempts that failed and are made again."),
+    "gems_notifier_given_up": Family(_COUNTER, "Deliveries that it gave up."),
+    "gems_disk_bytes": Family(_GAUGE, "Size of the disk that the data directory is on."),
+    "gems_disk_free_bytes": Family(_GAUGE, "Bytes that are free there."),
     "gems_process_last_word_seconds": Family(_GAUGE, "Seconds since a process told its health; absent after 30.", ("process",)),
     "gems_producer_connected": Family(_GAUGE, "Open connections to the venue.", _PRODUCER),
     "gems_producer_spool_bytes": Family(_GAUGE, "Bytes that wait on disk until Redis takes them.", _PRODUCER),
@@ -53,8 +63,6 @@ FAMILIES: dict[str, Family] = {
     "gems_producer_backfilled": Family(_COUNTER, "Trades fetched by REST for gaps.", _PRODUCER),
     "gems_producer_lost": Family(_COUNTER, "Trades that the venue does not have.", _PRODUCER),
     "gems_symbol_last_trade_age_seconds": Family(_GAUGE, "Age of a symbol's last trade, by its stamp.", ("symbol", "producer")),
-    "gems_sse_clients": Family(_GAUGE, "Live streams that are served now."),
-    "gems_sse_clients_limit": Family(_GAUGE, "Live streams served at once at most."),
 }
 
 

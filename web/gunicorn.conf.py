@@ -1,4 +1,4 @@
-"""gunicorn: one process, a thread a request; live streams hold none. All from the settings of `GEMS_*`."""
+"""gunicorn: one process (`--workers` makes more), a thread a request; live streams hold none. From the settings of `GEMS_*`."""
 
 import resource
 import sys
@@ -8,6 +8,7 @@ from common.lifecycle import EXIT_CONFIG
 from common.log import set_up_log
 from common.settings import Settings
 from web.opening import require_admin_key
+from web.several import child_exit, on_exit, on_starting  # noqa: F401 - hooks that gunicorn looks for by these names
 
 try:
     _settings = Settings.from_env()

@@ -3,13 +3,13 @@
 import contextlib
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import redis
 
 from common.codec import iso_us
-from common.streams import GROUP, EntryId, stream_names
+from common.streams import GROUP, START, EntryId, stream_names
 from web.queries.health import stored_facts
 from web.stores import Stores
 
@@ -73,6 +73,22 @@ class Health:
         return round(max(0, ticks - before) / (now_s - then_s), 1) if then_s else None
 
 
+class RedisMemory(NamedTuple):
+    """Bytes, `limit` 0: none; and whether Redis takes anything: it is not full, and can write its file."""
+
+    used: int
+    limit: int
+    is_writable: bool
+
+
+def redis_memory(client: redis.Redis) -> RedisMemory:
+    """What Redis says of its memory and its file."""
+    info: Any = client.info("everything")
+    used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
+    full = bool(limit) and used >= limit
+    return RedisMemory(used, limit, not full and info.get("aof_last_write_status", "ok") == "ok")
+
+
 def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryId | None) -> dict[str, Any]:
     """Length, and what the writers and the aggregator still have before them."""
     facts: dict[str, Any] = {"length": 0, "lag_entries": 0, "pending": 0, "writers_lag_s": 0.0}
@@ -88,7 +104,9 @@ def stream_facts(client: redis.Redis, name: str, now_ms: int, aggregated: EntryI
     if aggregated is not None:
         facts["aggregator_lag_s"] = _waited_s(client, name, aggregated, newest, now_ms)
     writers = groups.get(GROUP.encode())
-    if writers:
+    if not writers:
+        facts["writers_lag_s"] = _waited_s(client, name, START, newest, now_ms)
+    else:
         facts.update(lag_entries=writers["lag"], pending=writers["pending"])
         delivered = EntryId.parse(writers["last-delivered-id"])
         facts["writers_lag_s"] = _waited_s(client, name, delivered, newest, now_ms)

@@ -1,9 +1,13 @@
 """`GET /metrics` for Prometheus.
 
 What the pipeline does is read from Redis and PostgreSQL at each scrape, so it is the same whichever process answers, and the
-scrape answers with `gems_redis_up 0` or `gems_postgres_up 0` while one of them is away. Only requests are counted in here.
+scrape answers with `gems_redis_up 0` or `gems_postgres_up 0` while one of them is away. Only requests and live streams are
+counted in here: where gunicorn runs several processes (PROMETHEUS_MULTIPROC_DIR, see `web.several`), for all of them together.
 """
 
+import contextlib
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +16,28 @@ from typing import Any
 import psycopg2
 import redis
 from flask import Flask, Response, g, request
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)  # fmt: skip
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common.errors import GemsError
 from common.log import get_logger
+from common.settings import Settings
 from common.streams import EntryId, stream_names
+from web.asking import hasty_redis
 from web.families import FAMILIES, Families
-from web.health import processes, stream_facts, waiting_entries
+from web.health import processes, redis_memory, stream_facts, waiting_entries
 from web.live import Hub
 from web.queries.metrics import counted
-from web.stores import Stores
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0)
 
@@ -32,10 +45,10 @@ log = get_logger(__name__)
 
 
 class StoreCollector(Collector):
-    """Asks both stores at each scrape."""
+    """Asks both stores at each scrape, for a few seconds at most."""
 
-    def __init__(self, stores: Stores, hub: Hub) -> None:
-        self._stores, self._hub = stores, hub
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._redis = settings, hasty_redis(settings)
         self._lock = threading.Lock()
 
     def describe(self) -> list[Metric]:
@@ -49,14 +62,16 @@ class StoreCollector(Collector):
             stored = self._ask("postgres", families, lambda: self._stored(families))
             positions = {int(row[0]): EntryId(row[1], int(row[2])) for row in stored["shards"]} if stored else {}
             self._ask("redis", families, lambda: self._told(families, positions))
-        families.set("gems_sse_clients", self._hub.serving)
-        families.set("gems_sse_clients_limit", self._hub.capacity)
+        with contextlib.suppress(OSError):  # there is no such directory, or not yet
+            disk = shutil.disk_usage(self._settings.data_dir)
+            families.set("gems_disk_bytes", disk.total)
+            families.set("gems_disk_free_bytes", disk.free)
         yield from families
 
     def _ask(self, store: str, families: Families, question: Callable[[], Any]) -> Any:
         try:
             answer = question()
-        except (psycopg2.Error, PoolTimeout, redis.RedisError, OSError, GemsError) as exc:
+        except (psycopg2.Error, redis.RedisError, OSError, GemsError) as exc:
             log.info("metrics without %s: %s", store, str(exc).strip().splitlines()[:1])
             families.set(f"gems_{store}_up", 0)
             return None
@@ -64,7 +79,7 @@ class StoreCollector(Collector):
         return answer
 
     def _stored(self, families: Families) -> dict[str, Any]:
-        found = counted(self._stores)
+        found = counted(self._settings)
         for worker, stream, stored, repeated, dead in found["writers"]:
             families.set("gems_ticks_stored", stored, worker, stream)
             families.set("gems_ticks_repeated", repeated, worker, stream)
@@ -79,32 +94,44 @@ class StoreCollector(Collector):
             families.set("gems_dead_letters", count, stream)
         for state, count in found["tasks"]:
             families.set("gems_tasks", count, state)
+        waiting, dead, oldest_s = found["deliveries"]
+        families.set("gems_deliveries", waiting, "waiting")
+        families.set("gems_deliveries", dead, "dead")
+        families.set("gems_delivery_oldest_seconds", oldest_s or 0.0)
         families.set("gems_rebuilds_waiting", found["marks"])
         families.set("gems_bars_revised", found["revised"])
         return found
 
     def _told(self, families: Families, positions: dict[int, EntryId]) -> None:
-        client = self._stores.redis
+        client = self._redis
         seconds, us = client.time()
         self._memory(client, families)
-        for shard, name in enumerate(stream_names(self._stores.settings)):
+        for shard, name in enumerate(stream_names(self._settings)):
             position = positions.get(shard)
             self._stream(families, name, shard, stream_facts(client, name, int(seconds) * 1000 + us // 1000, position))
             if position is not None:
                 families.set("gems_reader_lag_entries", waiting_entries(client, name, position), name, f"aggregator_{shard}")
         for process in processes(client, int(seconds) + us / 1e6):
             families.set("gems_process_last_word_seconds", process["age_s"], process["name"])
+            self._own_counts(families, process["name"], process["facts"])
             if process["name"].startswith("producer"):
                 self._producer(families, process["name"], process["facts"], int(seconds) + us / 1e6)
 
     @staticmethod
     def _memory(client: redis.Redis, families: Families) -> None:
-        info: Any = client.info("everything")
-        used, limit = int(info["used_memory"]), int(info.get("maxmemory", 0))
-        families.set("gems_redis_memory_bytes", used)
-        families.set("gems_redis_memory_limit_bytes", limit)
-        full = bool(limit) and used >= limit
-        families.set("gems_redis_writable", int(not full and info.get("aof_last_write_status", "ok") == "ok"))
+        memory = redis_memory(client)
+        families.set("gems_redis_memory_bytes", memory.used)
+        families.set("gems_redis_memory_limit_bytes", memory.limit)
+        families.set("gems_redis_writable", int(memory.is_writable))
+
+    @staticmethod
+    def _own_counts(families: Families, name: str, facts: dict[str, Any]) -> None:
+        families.set("gems_commits", facts.get("commits"), name)
+        families.set("gems_commit_seconds", facts.get("commit_s"), name)
+        if facts.get("outage"):
+            families.set("gems_process_outage", 1, name, str(facts["outage"]))
+        for fact in ("delivered", "failed", "given_up") if name == "notifier" else ():
+            families.set(f"gems_notifier_{fact}", facts.get(fact))
 
     @staticmethod
     def _stream(families: Families, name: str, shard: int, facts: dict[str, Any]) -> None:
@@ -127,14 +154,22 @@ class StoreCollector(Collector):
             families.set("gems_symbol_last_trade_age_seconds", max(0.0, now_s - at_us / 1e6), symbol, name)
 
 
-def register_metrics(app: Flask, stores: Stores, hub: Hub) -> None:
+def register_metrics(app: Flask, settings: Settings, hub: Hub) -> None:
     """`/metrics`, and the counting of every request by its route."""
+    several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     registry = CollectorRegistry()
-    registry.register(StoreCollector(stores, hub))
-    ProcessCollector(namespace="gems_web", registry=registry)
-    requests = Counter("gems_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
+    own = CollectorRegistry() if several else registry
+    registry.register(StoreCollector(settings))
+    if several:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        ProcessCollector(namespace="gems_web", registry=registry)
+    requests = Counter("gems_http_requests", "Requests answered.", ["method", "route", "status"], registry=own)
     until = "Until the answer began; a live stream goes on after it."
-    seconds = Histogram("gems_http_request_seconds", until, ["route"], registry=registry, buckets=_SECONDS)
+    seconds = Histogram("gems_http_request_seconds", until, ["route"], registry=own, buckets=_SECONDS)
+    sums: dict[str, Any] = {"registry": own, "multiprocess_mode": "livesum"}
+    streams = Gauge("gems_sse_clients", "Live streams that are served now.", **sums)
+    Gauge("gems_sse_clients_limit", "Live streams served at once at most.", **sums).set(hub.capacity)
 
     def begin() -> None:
         g.began_s = time.perf_counter()
@@ -143,8 +178,13 @@ def register_metrics(app: Flask, stores: Stores, hub: Hub) -> None:
         route = request.url_rule.rule if request.url_rule else "none"
         requests.labels(request.method if request.url_rule else "any", route, str(response.status_code)).inc()
         seconds.labels(route).observe(time.perf_counter() - g.get("began_s", time.perf_counter()))
+        streams.set(hub.serving)
         return response
+
+    def scrape() -> Response:
+        streams.set(hub.serving)
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     app.before_request(begin)
     app.after_request(count)
-    app.add_url_rule("/metrics", "metrics", lambda: Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST))
+    app.add_url_rule("/metrics", "metrics", scrape)

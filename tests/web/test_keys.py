@@ -59,7 +59,7 @@ def every_route(app: Flask) -> list[tuple[str, str, str]]:
     return found
 
 
-OPEN = {"static", "healthz", "dashboard.page", "assets.lightweight_charts", "docs.page", "docs.start", "docs.files",
+OPEN = {"static", "healthz", "readyz", "dashboard.page", "assets.lightweight_charts", "docs.page", "docs.start", "docs.files",
         "session.SessionResource"}  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from web.asking import asked
 from web.stores import Stores
 
 _FACTS = """
@@ -20,7 +21,6 @@ SELECT json_build_object(
 
 def stored_facts(stores: Stores) -> dict[str, Any]:
     """Counters, the aggregator's positions (shard, ms, seq), and by symbol the start of its newest bar, epoch seconds."""
-    row = stores.row(_FACTS, {"timeframe": stores.settings.timeframes[0]})
-    assert row, "an aggregate always answers a row"
-    facts: dict[str, Any] = row[0]
+    with asked(stores.settings) as ask:
+        facts: dict[str, Any] = ask.row(_FACTS, {"timeframe": stores.settings.timeframes[0]})[0]
     return facts

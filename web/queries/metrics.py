@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from web.stores import Stores
+from common.settings import Settings
+from web.asking import asked
 
 _COUNTED = """
 SELECT json_build_object(
@@ -12,6 +13,9 @@ SELECT json_build_object(
         SELECT state, count(*) AS n, sum(last_id - first_id + 1) AS ids FROM gaps GROUP BY state) AS by_state),
     'dead_letters', (SELECT coalesce(json_agg(json_build_array(stream, n)), '[]') FROM (
         SELECT stream, count(*) AS n FROM dead_letters GROUP BY stream) AS by_stream),
+    'deliveries', (SELECT json_build_array(count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'dead'),
+            extract(epoch FROM now() - min(created_at) FILTER (WHERE state = 'waiting')))
+        FROM alert_deliveries WHERE state IN ('waiting', 'dead')),
     'marks', (SELECT count(*) FROM dirty_ranges),
     'tasks', (SELECT coalesce(json_agg(json_build_array(state, n)), '[]') FROM (
         SELECT state, count(*) AS n FROM tasks GROUP BY state) AS by_state),
@@ -19,9 +23,8 @@ SELECT json_build_object(
 """
 
 
-def counted(stores: Stores) -> dict[str, Any]:
-    """Lists of rows by name; `marks` and `revised` are numbers."""
-    row = stores.row(_COUNTED)
-    assert row, "an aggregate always answers a row"
-    found: dict[str, Any] = row[0]
-    return found
+def counted(settings: Settings) -> dict[str, Any]:
+    """Lists of rows by name; `marks` and `revised` are numbers, `deliveries` is waiting, dead, age of the oldest that waits."""
+    with asked(settings) as ask:
+        found: dict[str, Any] = ask.row(_COUNTED)[0]
+        return found

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from flask import Flask, Response, current_app
+import orjson
+from flask import Flask, Response, current_app, jsonify
 from flask.views import MethodView
 from marshmallow import Schema, fields
 
 from web.api import Blueprint
+from web.errors import answer
 from web.health import Health
+from web.readiness import Readiness
 
 blueprint = Blueprint("health", __name__, url_prefix="/api", description="The pipeline's health")
 
@@ -59,3 +62,17 @@ class HealthResource(MethodView):
 def register_healthz(app: Flask) -> None:
     """`/healthz`: this process answers; it asks nobody else."""
     app.add_url_rule("/healthz", "healthz", lambda: Response("ok\n", mimetype="text/plain"))
+
+
+def register_readyz(app: Flask, readiness: Readiness) -> None:
+    """`/readyz`: 200 while this instance takes ticks and keeps up with them, else 503 with what is not ready."""
+    app.add_url_rule("/readyz", "readyz", lambda: _readyz(readiness.checks()))
+
+
+def _readyz(checks: dict[str, dict[str, Any]]) -> Response:
+    failing = [f"{name}: {check['why']}" for name, check in checks.items() if not check["ready"]]
+    if not failing:
+        return jsonify({"ready": True, "checks": checks})
+    response = answer(503, f"not ready; {'; '.join(failing)}")
+    response.set_data(orjson.dumps({**orjson.loads(response.data), "ready": False, "checks": checks}))
+    return response
