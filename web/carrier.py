@@ -21,7 +21,7 @@ HANDS_OVER = "gems.hands_over"
 HEARTBEAT_S = 10.0
 HEARTBEAT = b": heartbeat\n\n"
 #: Streams that are written to without a pause, and how many times as long as that took the pause is.
-STREAMS_AT_ONCE, PAUSE = 20, 4.0
+STREAMS_AT_ONCE, PAUSE = 100, 4.0
 #: A longer pause would be a burst at its end.
 PAUSE_MOST_S = 0.05
 LOOK_S = 1.0  # between two looks at heartbeats and keys
