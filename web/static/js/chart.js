@@ -1,7 +1,7 @@
 /* What the price chart and the pair chart share: rows drawn as series, scrolling back, keyboard, going back to live. */
 
 import { eachFrame, el, prose } from "./dom.js";
-import { chartOptions, colours } from "./colours.js";
+import { chartOptions, colours, FREE_BARS } from "./colours.js";
 
 const { createChart } = window.LightweightCharts;
 const UPDATES_AT_MOST = 60; // past it, one setData is cheaper
@@ -18,7 +18,7 @@ export class RowsChart {
     this.paint = colours();
     this.redraw = eachFrame(() => this.draw());
     box.addEventListener("keydown", (event) => this.key(event));
-    button.addEventListener("click", () => (this.rows.detached ? live() : this.chart.timeScale().scrollToRealTime()));
+    button.addEventListener("click", () => (this.rows.detached ? live() : this.goLive()));
   }
 
   make(clock) {
@@ -75,10 +75,13 @@ export class RowsChart {
   /** The first view of a series: its newest bars. */
   frame() {
     const bars = this.box.clientWidth > 700 ? BARS_IN_VIEW.wide : BARS_IN_VIEW.narrow;
-    const end = this.rows.length + 4;
+    const end = this.rows.length + FREE_BARS;
     this.framed = true;
     this.chart.timeScale().setVisibleLogicalRange({ from: end - Math.max(30, Math.min(bars, end)), to: end });
   }
+
+  /** At once: the library's animation ends short of its aim where a frame takes long. */
+  goLive() { this.chart.timeScale().scrollToPosition(FREE_BARS, false); }
 
   /** Newer rows went: the view stays where it is in time. */
   keep(view) {
@@ -117,7 +120,7 @@ export class RowsChart {
     if (!range || event.ctrlKey || event.metaKey || event.altKey) return;
     const width = range.to - range.from;
     const by = { ArrowLeft: [-0.1, -0.1], ArrowRight: [0.1, 0.1], "+": [0.15, 0], "=": [0.15, 0], "-": [-0.2, 0] }[event.key];
-    if (event.key === "End") scale.scrollToRealTime();
+    if (event.key === "End") this.goLive();
     else if (by) scale.setVisibleLogicalRange({ from: range.from + by[0] * width, to: range.to + by[1] * width });
     else return;
     event.preventDefault();

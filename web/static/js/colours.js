@@ -2,6 +2,7 @@
 
 const NAMES = ["panel", "line", "line-strong", "ink", "soft", "muted", "grid", "up", "down", "mark", "one", "two", "band", "z", "accent"];
 
+export const FREE_BARS = 4; // right of the newest one
 const AXIS_PX = 76; // one width for all, so that the same moment stands at the same place in each chart
 
 /** By name, as the current theme has them. */
@@ -31,12 +32,12 @@ export function chartOptions(paint, clock) {
       vertLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
       horzLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
     },
-    rightPriceScale: { borderColor: paint.line, minimumWidth: AXIS_PX },
+    rightPriceScale: { borderColor: paint.line, minimumWidth: AXIS_PX, entireTextOnly: true },
     timeScale: {
       borderColor: paint.line,
       timeVisible: true,
       secondsVisible: true,
-      rightOffset: 4,
+      rightOffset: FREE_BARS,
       fixLeftEdge: true,
       minBarSpacing: 0.4,
       tickMarkFormatter: (time, kind) => clock.tick(time, kind),

@@ -2,11 +2,12 @@
 
 const LINES = ["spread", "upper", "z", "hedge", "correlation", "pvalue", "halfLife"];
 
-export function expose({ view, bars, pairRows, priceChart, pairChart, alertLines, research, live, health }) {
+export function expose(page) {
+  const { bars, pairRows, priceChart, pairChart, alertLines, research, live, health } = page;
   const drawnAs = (name) => (name === "candles" ? [priceChart, priceChart.candles] : [pairChart, pairChart[name]]);
   const series = { candles: priceChart.candles, volumes: priceChart.volumes, ...Object.fromEntries(LINES.map((name) => [name, pairChart[name]])) };
   window.gems = Object.freeze({
-    view: () => ({ ...view() }),
+    view: () => ({ ...page.view }),
     bars: () => structuredClone(bars.all),
     pairRows: () => structuredClone(pairRows.all),
     newest: () => Math.min(bars.last?.time ?? 0, pairRows.last?.time ?? 0),

@@ -1,7 +1,8 @@
 /* The pair in numbers, at its newest row. */
 
-import { $, el, say } from "./dom.js";
+import { $, eachFrame, el, say } from "./dom.js";
 import { NONE, number, statistic } from "./format.js";
+import { page } from "./page.js";
 import { tested } from "./trading.js";
 
 function verdict(test) {
@@ -9,8 +10,16 @@ function verdict(test) {
   return test.is_cointegrated ? ["Cointegrated", "yes, at 5 %", "good"] : ["Cointegrated", "no, at 5 %", ""];
 }
 
+/** Numbers of what is in view, at the next frame: the pair's, the live pairs', and the price in the title of the page. */
+export const tellNumbers = eachFrame(() => {
+  const { bars, clock, pairRows, view } = page;
+  showNumbers(pairRows, clock, view);
+  page.scanner.draw(view);
+  document.title = bars.last ? `${number(bars.last.close, page.priceChart.digits)} ${view.symbol} · GEMS` : "GEMS";
+});
+
 /** The newest of `rows`; its z-score stands out from `entry` on. */
-export function showNumbers(rows, clock, { entry }) {
+function showNumbers(rows, clock, { entry }) {
   const row = rows.last;
   const test = tested(rows.all);
   const cells = [

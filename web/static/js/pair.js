@@ -11,6 +11,7 @@ import { bandOf, crossings, tested } from "./trading.js";
 
 const { LineSeries, createSeriesMarkers } = window.LightweightCharts;
 const HEIGHTS = [3, 2.4, 1.4, 1.4, 1.4, 1.4, 2];
+const LEGEND_PART = 0.34; // of a pane of height 1: its legend stands there, above the line
 const [IN_LOGS, IN_PERCENT, WITH_STEPS] = [1, 2, 1];
 const SIGNIFICANT = 0.05;
 const QUIET = { lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false };
@@ -31,10 +32,15 @@ export class PairChart extends RowsChart {
     this.second = this.line("symbol2_price", { baseLineVisible: false }, 6);
     this.first = this.line("symbol1_price", {}, 6);
     this.first.priceScale().applyOptions({ mode: IN_PERCENT });
-    this.chart.panes().forEach((pane, at) => pane.setStretchFactor(HEIGHTS[at]));
+    this.chart.panes().forEach((pane, at) => this.shape(pane, HEIGHTS[at]));
     this.legends = HEIGHTS.map(() => this.box.appendChild(el("div", { className: "pane-legend" })));
     new ResizeObserver(() => requestAnimationFrame(() => this.arrange())).observe(this.box);
     this.colour();
+  }
+
+  shape(pane, height) {
+    pane.setStretchFactor(height);
+    for (const series of pane.getSeries()) series.priceScale().applyOptions({ scaleMargins: { top: LEGEND_PART / height, bottom: 0.1 } });
   }
 
   line(name, options, pane) {
