@@ -1,18 +1,19 @@
 """A real instance and a real browser: Debian's Chromium, driven by playwright."""
 
-import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
+from ops.chromium import chromium_here
 from tests.browser.looking import Dashboard
 from tests.browser.still import StillHouse, a_still_house
 from tests.processes.house import Instance, an_instance, wait_until
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-_WHY = "no chromium here: apt-get install -y --no-install-recommends chromium"
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ViewportSize
+
+_WHY = "no Chromium here: `./gems test --browser` as root installs Debian's, or apt-get install chromium"
 _ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,18 +29,20 @@ WINDOW = 10
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium without a screen; where there is none the tests are skipped."""
-    if not _CHROMIUM:
+def browser() -> Iterator["Browser"]:
+    """Chromium without a screen; where it or playwright is missing the tests are skipped, with the reason."""
+    playwright_api = pytest.importorskip("playwright.sync_api", exc_type=ImportError)
+    chromium = chromium_here()
+    if not chromium:
         pytest.skip(_WHY)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=_CHROMIUM, headless=True, args=[*_ARGUMENTS])
+    with playwright_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, headless=True, args=[*_ARGUMENTS])
         yield started
         started.close()
 
 
 @pytest.fixture(scope="session")
-def running(browser: Browser) -> Iterator[Instance]:
+def running(browser: "Browser") -> Iterator[Instance]:
     """One instance for all; it has some minutes of history when the first test begins."""
     pairs = "BTCUSDT_ETHUSDT,BTCUSDT_SOLUSDT"
     with an_instance(GEMS_WINDOW=str(WINDOW), GEMS_HISTORY="3m", GEMS_SIM_RATE="60", GEMS_PAIRS=pairs) as instance:
@@ -48,7 +51,7 @@ def running(browser: Browser) -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="session")
-def desk(browser: Browser, running: Instance) -> Iterator[Dashboard]:
+def desk(browser: "Browser", running: Instance) -> Iterator[Dashboard]:
     """The dashboard on a desk whose clock is not UTC."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, timezone_id="America/New_York", color_scheme="light")
     yield Dashboard(context.new_page(), running.url)
@@ -63,14 +66,14 @@ def dashboard(desk: Dashboard) -> Dashboard:
 
 
 @pytest.fixture(scope="session")
-def still(browser: Browser) -> Iterator[StillHouse]:
+def still(browser: "Browser") -> Iterator[StillHouse]:
     """A house in which nothing trades, for all tests that compare what is drawn or only change what is looked at."""
     with a_still_house() as house:
         yield house
 
 
 @pytest.fixture
-def page_of(browser: Browser, still: StillHouse) -> Iterator[Callable[..., Dashboard]]:
+def page_of(browser: "Browser", still: StillHouse) -> Iterator[Callable[..., Dashboard]]:
     """Opens a dashboard of the still house: `page_of(query, width, **context)`."""
     contexts = []
 

@@ -2,17 +2,18 @@
 
 import json
 import urllib.request
-from typing import Any
-
-from playwright.sync_api import Page
+from typing import TYPE_CHECKING, Any
 
 from tests.processes.house import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 
 class Dashboard:
     """An open page, and the API behind it."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: "Page", url: str) -> None:
         self.page, self.url = page, url
         self.home = ""
         self.faults: list[str] = []
@@ -22,12 +23,17 @@ class Dashboard:
 
     def open(self) -> "Dashboard":
         """Show the default view, loading the page only if another is shown, and wait until a z-score is drawn."""
-        if self.page.url != self.home:
+        if self.address != self.home:
             self.page.goto(f"{self.url}/")
-            self.home = self.page.url  # with the view in it, once the page has begun
+            self.home = self.address  # with the view in it, once the page has begun
         wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 60, "z-score drawn")
         wait_until(lambda: self.look("live")["state"] == "live", 20, "live line")
         return self
+
+    @property
+    def address(self) -> str:
+        """What the browser shows as the address; `page.url` is the one that playwright last heard of."""
+        return str(self.page.evaluate("location.href"))
 
     def look(self, what: str) -> Any:
         """What `window.gems.<what>()` answers; an empty list while the page is not that far."""

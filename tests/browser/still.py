@@ -58,26 +58,38 @@ def a_still_house(**environ: str) -> Iterator[StillHouse]:
         database = stack.enter_context(closing(connect_database(settings, "still")))
         add_walks(database, settings)
         web = ["gunicorn", "--config", "web/gunicorn.conf.py", "--no-control-socket", "web.wsgi:app"]
-        for command in (web, ["aggregator.tasks"]):
-            stack.enter_context(_running(command, settings, Path(folder)))
+        running = [stack.enter_context(_running(command, settings, Path(folder))) for command in (web, ["aggregator.tasks"])]
         house = StillHouse(f"http://127.0.0.1:{settings.port}", settings)
-        wait_until(lambda: _answers(house.url), 60, "answer of the web")
-        wait_until(lambda: _rests(database), 60, "rows of the pairs and their tests")
+        wait_until(lambda: _alive(running) and _answers(house.url), 60, "answer of the web")
+        wait_until(lambda: _alive(running) and _rests(database), 60, "rows of the pairs and their tests")
         yield house
 
 
+class _Process(NamedTuple):
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
 @contextmanager
-def _running(command: Sequence[str], settings: Settings, folder: Path) -> Iterator[None]:
-    with (folder / f"{command[0]}.log").open("wb") as out:
+def _running(command: Sequence[str], settings: Settings, folder: Path) -> Iterator[_Process]:
+    log = folder / f"{command[0]}.log"
+    with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *command], cwd=ROOT, env={**os.environ, **settings.to_env()}, stdin=subprocess.DEVNULL,
             stdout=out, stderr=out,
         )  # fmt: skip
     try:
-        yield
+        yield _Process(process, log)
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _alive(running: Sequence[_Process]) -> bool:
+    """True, or the test fails with what a process said last: a house that fell is not waited for."""
+    for process, log in running:
+        assert process.poll() is None, f"{log.stem} ended with {process.returncode}:\n{log.read_text()[-2000:]}"
+    return True
 
 
 def _answers(url: str) -> bool:

@@ -29,6 +29,8 @@ def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, sc
     page.click("#alert-form summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    page.tap("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") != scheme
     assert dashboard.faults == []
 
 
@@ -44,7 +46,7 @@ def test_times_are_utc_until_the_zone_is_switched(page_of: Opens) -> None:
     assert "UTC" in utc
     dashboard.page.click("#zone")
     wait_until(lambda: "UTC" not in dashboard.text("#price-legend"), 10, "local times")
-    assert "tz=local" in dashboard.page.url
+    assert "tz=local" in dashboard.address
     dashboard.page.reload()
     wait_until(lambda: dashboard.look("bars"), 20, "bars")
     assert dashboard.look("view")["zone"] == "local"

@@ -85,12 +85,12 @@ def test_a_series_is_computed_kept_live_and_stopped(page_of: Opens) -> None:
     assert page.query_selector(f"#pick-pair optgroup[label=Live] option[value='{series}']")
     assert page.input_value("#pick-pair") == series
     page.select_option("#pick-pair", "BTCUSDT_SOLUSDT|60|ols")
-    assert "pair=BTCUSDT_SOLUSDT" in page.url
+    assert "pair=BTCUSDT_SOLUSDT" in dashboard.address
     page.go_back()
     wait_until(lambda: dashboard.look("view")["method"] == "tls+log", 10, "series before")
     page.click("#pair-stop")
     wait_until(lambda: page.is_visible("#pair-keep"), 10, "button to keep it again")
-    assert "method=tls%2Blog" in page.url
+    assert "method=tls%2Blog" in dashboard.address
     assert [pair["method"] for pair in dashboard.api("/api/analytics/pairs/?timeframe=1s")["pairs"]] == ["ols", "ols"]
 
 

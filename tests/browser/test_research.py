@@ -36,9 +36,9 @@ def test_the_heat_map_has_the_correlations_of_the_api_and_a_click_looks_at_the_p
             ["1" if row == column else f"{value:.2f}" for column, value in enumerate(line)] for row, line in enumerate(told[kind])
         ]
     page.click("#heat [data-pair=SOLUSDT_BTCUSDT]")
-    wait_until(lambda: "pair=BTCUSDT_SOLUSDT" in page.url, 10, "the live pair of the two")
+    wait_until(lambda: "pair=BTCUSDT_SOLUSDT" in dashboard.address, 10, "the live pair of the two")
     page.click("#heat [data-pair=ETHUSDT_SOLUSDT]")
-    assert "pair=ETHUSDT_SOLUSDT" in page.url
+    assert "pair=ETHUSDT_SOLUSDT" in dashboard.address
 
 
 def test_a_scan_ranks_all_pairs_and_one_is_followed(page_of: Opens) -> None:
@@ -53,7 +53,7 @@ def test_a_scan_ranks_all_pairs_and_one_is_followed(page_of: Opens) -> None:
         wait_until(partial(ranked_as, dashboard, expected), 10, f"order by {sort}")
     best = told[0]["symbol_pair"]
     page.click("#scan-rows tr:first-child >> text=Follow")
-    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in page.url, 40, "the pair in view")
+    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in dashboard.address, 40, "the pair in view")
     wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "its rows")
     assert dashboard.api(f"/api/analytics/pairs/?symbol_pair={best}&window=30")["count"] == 1
     assert dashboard.faults == []
@@ -78,7 +78,7 @@ def test_a_backtest_shows_what_the_api_computes_and_marks_by_the_same_rules(page
     assert [row[-1].replace(",", "") for row in trades] == [f"{trade['profit']:.2f}" for trade in reversed(told["trades"])]
     drawn = page.evaluate("window.gems.equity().map((point) => point.value)")
     assert drawn == [point["equity"] for point in told["equity"]]
-    assert "entry=1.5&exit=0.2" in page.url
+    assert "entry=1.5&exit=0.2" in dashboard.address
     assert "± 1.5" in page.inner_text("#pair-chart")
 
 

@@ -1,14 +1,18 @@
-"""Pictures of the dashboard, for people: on a desk and on a phone, in both themes. Kept where `SCREENSHOTS` says, as CI does."""
+"""Pictures of the dashboard, for people: on a desk and on a phone, in both themes. They stay in dist/screenshots, or where
+`SCREENSHOTS` says."""
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from playwright.sync_api import Browser
 
+from ops.house import ROOT
 from tests.browser.looking import Dashboard
 from tests.processes.house import Instance, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 Scheme = Literal["light", "dark"]
@@ -17,7 +21,7 @@ SIZES = {"dashboard": (1440, 1000), "dashboard-phone": (390, 844)}
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", SIZES)
-def test_a_picture_of_a_busy_page(running: Instance, browser: Browser, tmp_path: Path, name: str, scheme: Scheme) -> None:
+def test_a_picture_of_a_busy_page(running: Instance, browser: "Browser", name: str, scheme: Scheme) -> None:
     width, height = SIZES[name]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500)
     dashboard = Dashboard(context.new_page(), running.url).open()
@@ -29,7 +33,8 @@ def test_a_picture_of_a_busy_page(running: Instance, browser: Browser, tmp_path:
     wait_until(lambda: dashboard.look("health"), 20, "health")
     page.evaluate("scrollTo(0, 0)")
     page.mouse.move(0, 0)
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    folder = Path(os.environ.get("SCREENSHOTS") or ROOT / "dist/screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{scheme}.png"
     page.screenshot(path=path, full_page=width > 500)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
