@@ -36,8 +36,6 @@ OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 #: A turn takes at least this long: at middling rates it gathers entries, at no cost that a person sees.
 TURN_S = 0.02
 BLOCK_MS = 100
-#: Rows worked on at once.
-CHUNK_ROWS = 50_000
 #: How long the position may stay uncommitted while no bar closes.
 COMMIT_S = 1.0
 #: How often the stream is looked at for having been changed behind our back.
@@ -115,7 +113,7 @@ class Service:
         self._core = Core(settings.timeframes, settings.lateness_ms)
         self._store = BarsStore(settings, connection, shard, self._core)
         self._live = LiveBars(settings, self._client)
-        self._tail = Tail(self._client, stream_names(settings)[shard])
+        self._tail = Tail(self._client, stream_names(settings)[shard], settings.batch_rows)
         self._next_commit_s = self._next_look_s = 0.0
         self._facts: dict[str, int | float] = {"trades": 0, "repeated": 0, "late": 0, "bars": 0, "commits": 0, "commit_s": 0.0}
 
@@ -173,7 +171,7 @@ class Service:
             if not self._tail.holds_position():
                 self._doubt("the stream was emptied or changed", from_start=True)
         before = self._tail.position
-        entries = self._tail.read(BLOCK_MS, CHUNK_ROWS)
+        entries = self._tail.read(BLOCK_MS)
         if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
             self._doubt("the stream was emptied or changed", from_start=True)
             return

@@ -4,34 +4,38 @@ from typing import Any
 
 import redis
 
-from common.streams import START, Entry, EntryId, to_entry
+from common.streams import START, Entry, EntryId, ReadSize, in_pieces, to_entry
 
-MAX_ENTRIES = 5_000
+#: Rows that come in one piece: what they are read into fits the processor's caches.
+CHUNK_ROWS = 20_000
 
 
 class Tail:
     """Reads entries after `position`; the caller commits the position with what it made of them."""
 
-    def __init__(self, client: redis.Redis, stream: str) -> None:
+    def __init__(self, client: redis.Redis, stream: str, full_entry_rows: int) -> None:
         self._client, self.stream = client, stream
+        self._size = ReadSize(CHUNK_ROWS, full_entry_rows)
         self.position = START
         self.is_behind = False  # entries were waiting at the last read
         self._catch_up_to: EntryId | None = None
-        self._rows_per_entry = 1.0
 
-    def read(self, block_ms: int, rows: int) -> list[Entry]:
-        """The next entries, about `rows` rows of them; waits up to `block_ms` for the first."""
-        count = max(1, min(MAX_ENTRIES, int(rows / self._rows_per_entry)))
+    def read(self, block_ms: int) -> list[Entry]:
+        """The next entries, about `CHUNK_ROWS` rows of them; waits up to `block_ms` for the first.
+
+        What a read brings beyond that is left where it is, for the next one.
+        """
+        count = self._size.entries()
         found: Any = self._client.xread({self.stream: str(self.position)}, count=count, block=block_ms)
         if not found:
             self.is_behind = False
             return []
         entries = [to_entry(*item) for item in found[0][1]]
-        self.position = entries[-1].id
-        self.is_behind = len(entries) == count
-        mean = sum(entry.rows.count(b"\n") for entry in entries) / len(entries)
-        self._rows_per_entry = 0.5 * self._rows_per_entry + 0.5 * max(1.0, mean)
-        return entries
+        self._size.note(entries)
+        piece = list(next(in_pieces(entries, 2 * CHUNK_ROWS)))
+        self.position = piece[-1].id
+        self.is_behind = len(piece) < len(entries) or len(entries) == count
+        return piece
 
     def quiet_until_ms(self) -> int | None:
         """Redis' time if nothing is unread at that time; None otherwise. The time is taken first, both in one transaction."""

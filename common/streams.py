@@ -6,6 +6,7 @@
 """
 
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -63,6 +64,40 @@ class Entry(NamedTuple):
     src: str
     rows: bytes
     fault: Fault | None = None
+
+
+class ReadSize:
+    """How many entries to ask for, to get about as many rows as one piece of work is to have.
+
+    An entry has one row at a quiet hour and a thousand in a backlog, and a read is bounded in entries alone: so the first reads
+    take entries for full, larger ones are believed at once, and smaller ones bit by bit.
+    """
+
+    def __init__(self, rows: int, full_entry_rows: int, most: int = 1_000) -> None:
+        self._rows, self._most = rows, most
+        self._rows_per_entry = float(full_entry_rows)
+
+    def entries(self) -> int:
+        """Entries to ask for next."""
+        return max(1, min(self._most, int(self._rows / self._rows_per_entry)))
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """These were read."""
+        mean = sum(entry.rows.count(b"\n") for entry in entries) / len(entries)
+        self._rows_per_entry = max(1.0, mean, (self._rows_per_entry + mean) / 2)
+
+
+def in_pieces(entries: Sequence[Entry], rows: int) -> Iterator[Sequence[Entry]]:
+    """Entries in pieces of at most that many rows; a larger entry is a piece of its own."""
+    first = held = 0
+    for at, entry in enumerate(entries):
+        count = entry.rows.count(b"\n")
+        if held and held + count > rows:
+            yield entries[first:at]
+            first, held = at, 0
+        held += count
+    if entries[first:]:
+        yield entries[first:]
 
 
 def connect_redis(settings: Settings, **options: Any) -> redis.Redis:

@@ -19,7 +19,7 @@ from common.layout import keep_layout
 from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
-from common.streams import START, TRANSIENT, Entry, EntryId, connect_redis, stream_names
+from common.streams import START, TRANSIENT, Entry, EntryId, ReadSize, connect_redis, in_pieces, stream_names
 from consumer.group import Committed, WritersGroup
 from consumer.housekeeping import Housekeeping
 from consumer.restored import note_the_damage
@@ -27,7 +27,6 @@ from consumer.store import TickStore
 
 BLOCK_MS = 200
 SUMMARIZE_EVERY_S = 5.0
-MAX_ENTRIES = 2_000
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 
 _COMMITTED = "SELECT worker, position_ms, position_seq, stored + repeated + dead FROM writer_positions WHERE stream = %s"
@@ -55,7 +54,7 @@ class Worker:
         self._store = TickStore(connection, self._name)
         self._heartbeat = Heartbeat(self._client, f"writer_{number}")
         self._housekeeping = Housekeeping(settings, self._client) if number == 0 else None
-        self._rows_per_entry = 1.0
+        self._size = ReadSize(settings.commit_rows, settings.batch_rows)
         self._next_claim_s = 0.0
         self._next_summary_s = 0.0
         self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0, "commits": 0}
@@ -101,12 +100,12 @@ class Worker:
 
     def _own_pending(self, stream: str) -> Iterator[list[Entry]]:
         after = START
-        while entries := self._group.read_pending(stream, after, self._count()):
+        while entries := self._group.read_pending(stream, after, self._size.entries()):
             yield entries
             after = entries[-1].id
 
     def _turn(self) -> None:
-        for stream, entries in self._group.read_new(self._count(), BLOCK_MS).items():
+        for stream, entries in self._group.read_new(self._size.entries(), BLOCK_MS).items():
             self._store_entries(stream, entries)
         if time.monotonic() >= self._next_claim_s:
             self._claim()
@@ -131,23 +130,22 @@ class Worker:
         idle_ms = int(self._settings.claim_after_s * 1000)
         self._next_claim_s = time.monotonic() + self._settings.claim_after_s / 4
         for stream in self._streams:
-            for entries in self._group.claim(stream, idle_ms, self._count()):
+            for entries in self._group.claim(stream, idle_ms, self._size.entries()):
                 log.warning("took over %d entries of %s that nobody had finished", len(entries), stream)
                 self._store_entries(stream, entries)
 
-    def _count(self) -> int:
-        """How many entries make about one transaction's rows."""
-        return max(1, min(MAX_ENTRIES, int(self._settings.commit_rows / self._rows_per_entry)))
-
     def _store_entries(self, stream: str, entries: Sequence[Entry]) -> None:
+        self._size.note(entries)
+        for piece in in_pieces(entries, self._settings.commit_rows):
+            self._store_piece(stream, piece)
+
+    def _store_piece(self, stream: str, entries: Sequence[Entry]) -> None:
         batch = read_entries(entries, self._limits)
         began_s = time.monotonic()
         counts = self._store.store(stream, entries, batch)
         self._commit_s += time.monotonic() - began_s
         self._facts["commits"] += 1
         self._group.ack(stream, entries, counts.of_worker)
-        rows = counts.stored + counts.repeated + counts.dead
-        self._rows_per_entry = 0.8 * self._rows_per_entry + 0.2 * max(1.0, rows / len(entries))
         self._facts["entries"] += len(entries)
         for name in ("stored", "repeated", "dead"):
             self._facts[name] += getattr(counts, name)
