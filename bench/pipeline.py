@@ -55,8 +55,8 @@ def _bare_copy(servers: PrivateServers, rows: list[str]) -> dict[str, Any]:
         with connection, connection.cursor() as cursor:
             cursor.copy_expert("COPY raw_ticks FROM STDIN (FORMAT csv)", io.StringIO("".join(rows[at : at + COPY_ROWS])))
     took_s = time.monotonic() - began_s
+    cpu_us = meter.used_s()["postgres"] / len(rows) * 1e6  # before the session ends: a process that is ending counts nothing
     connection.close()
-    cpu_us = meter.used_s()["postgres"] / len(rows) * 1e6
     return {"copy_rows_per_s": round(len(rows) / took_s), "copy_cpu_us_per_row": round(cpu_us, 2)}
 
 
