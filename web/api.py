@@ -28,6 +28,17 @@ class Api(flask_smorest.Api):
         return handle_http(error)
 
 
+def declare_keys(api: Api) -> None:
+    """Say in the document how a key is shown; only where keys are on. A browser's session is its third way, but no client's."""
+    schemes = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for name, scheme in schemes.items():
+        api.spec.components.security_scheme(name, scheme)
+    api.spec.options["security"] = [{name: []} for name in schemes]
+
+
 class Parser(FlaskParser):
     """Bad input is 400, never 422; a body that is not JSON says so itself."""
 

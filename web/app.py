@@ -6,7 +6,7 @@ from common.errors import ConfigError
 from common.settings import Settings
 from common.streams import connect_redis
 from web.access import register_access
-from web.api import Api
+from web.api import Api, declare_keys
 from web.binance.errors import register_refusals
 from web.caching import register_compression
 from web.errors import register_errors
@@ -60,6 +60,8 @@ def _open_stores(app: Flask, settings: Settings) -> None:
 
 def _register(app: Flask, settings: Settings) -> None:
     api = Api(app)
+    if settings.api_keys == "on":
+        declare_keys(api)
     for blueprint in API_BLUEPRINTS:
         api.register_blueprint(blueprint)
     for plain in PLAIN_BLUEPRINTS:

@@ -32,6 +32,11 @@ class Body(Schema):
 class Symbol(fields.String):
     """A symbol, upper-cased."""
 
+    pattern = "^[A-Za-z0-9:._-]{1,40}$"  # as the document says it
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "metadata": {"pattern": self.pattern, **kwargs.get("metadata", {})}})
+
     default_error_messages = {"required": "is required", "null": "must be given", "invalid": "must be text"}  # noqa: RUF012
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -43,6 +48,8 @@ class Symbol(fields.String):
 
 class PairName(Symbol):
     """A pair `Y_X`, or a symbol, of at most 81 characters."""
+
+    pattern = "^[A-Za-z0-9:._-]{1,81}$"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         name = fields.String._deserialize(self, value, attr, data, **kwargs).strip().upper()

@@ -37,6 +37,7 @@ class Session(Schema):
 class SessionResource(MethodView):
     """The session."""
 
+    @blueprint.doc(security=[])
     @blueprint.response(200, Session)
     def get(self) -> dict[str, Any]:
         """Whether keys are asked for, and which one this request shows"""
@@ -44,6 +45,7 @@ class SessionResource(MethodView):
         on = "gems.keyring" in current_app.extensions
         return {"keys": "on" if on else "off", "name": key and key.name, "scope": key and key.scope}
 
+    @blueprint.doc(security=[])
     @blueprint.arguments(SessionBody)
     @blueprint.response(200, Session)
     @blueprint.alt_response(409, description="Keys are off.")
@@ -61,6 +63,7 @@ class SessionResource(MethodView):
         )
         return response
 
+    @blueprint.doc(security=[])
     @blueprint.response(204)
     def delete(self) -> Response:
         """End the session in this browser"""
