@@ -1,6 +1,7 @@
 """`./gems compute spread|stats`: pair rows and price statistics over stored bars, by hand."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,18 +14,21 @@ from ops.pairs import METHOD_HELP
 _SPREAD = """
 SELECT timestamp, symbol1_price, symbol2_price, hedge_ratio, spread, z_score, correlation, adf_pvalue, is_cointegrated
 FROM spread_analytics WHERE symbol_pair = %s AND timeframe = %s AND window_bars = %s AND method = %s
+    AND timestamp >= %s AND timestamp < %s
 ORDER BY timestamp DESC LIMIT 10
 """
 _STATS = """
 SELECT timestamp, returns, volatility, realised_volatility, volume_ma, price_change_pct, high_low_range, vwap,
     taker_imbalance, atr, drawdown FROM price_stats
-WHERE symbol = %s AND timeframe = %s AND window_bars = %s ORDER BY timestamp DESC LIMIT 10
+WHERE symbol = %s AND timeframe = %s AND window_bars = %s AND timestamp >= %s AND timestamp < %s ORDER BY timestamp DESC LIMIT 10
 """
+#: Ends of the range where none is given.
+_ENDS = (("start_us", "-infinity"), ("end_us", "infinity"))
 
 
 @click.group()
 def compute() -> None:
-    """Compute over stored bars, as the API's compute routes do, and show the newest rows."""
+    """Compute over stored bars, as the API's compute routes do, and show the newest rows of what was computed."""
 
 
 @compute.command()
@@ -50,8 +54,7 @@ def spread(
         method = checked_method(method, len(legs))
     except ValueError as exc:
         raise ConfigError(f"--method: {exc}") from exc
-    span = {name: value for name, value in (("start_us", from_us), ("end_us", to_us)) if value is not None}
-    params = {"symbols": legs, "timeframe": timeframe, "window": window, "method": method, **span}
+    params = {"symbols": legs, "timeframe": timeframe, "window": window, "method": method, **_span(from_us, to_us)}
     return _compute(house, "spread", params, _SPREAD, ("_".join(legs), timeframe, window, method))
 
 
@@ -62,14 +65,25 @@ def spread(
 @click.option("--window", default=None, type=click.IntRange(2, 10_000), help="Bars in it; default GEMS_STATS_WINDOW.")
 @click.option("--from", "from_us", callback=stamp, help="First UTC day, 2026-11-23, or a stamp.")
 @click.option("--to", "to_us", callback=stamp, help="End, not included.")
-def stats(
-    house: House, symbol: str, timeframe: str, window: int | None, from_us: int | None, to_us: int | None
-) -> int:
+def stats(house: House, symbol: str, timeframe: str, window: int | None, from_us: int | None, to_us: int | None) -> int:
     """Returns, volatilities, volume, range, VWAP, imbalance, ATR and drawdown of a symbol's bars."""
     symbol, window = symbol.upper(), window or house.settings().stats_window
-    span = {name: value for name, value in (("start_us", from_us), ("end_us", to_us)) if value is not None}
-    params = {"symbol": symbol, "timeframe": timeframe, "window": window, **span}
+    params = {"symbol": symbol, "timeframe": timeframe, "window": window, **_span(from_us, to_us)}
     return _compute(house, "stats", params, _STATS, (symbol, timeframe, window))
+
+
+def _span(from_us: int | None, to_us: int | None) -> dict[str, int]:
+    """The range as a task takes it: without the ends that were not given."""
+    from common.errors import ConfigError
+
+    if from_us is not None and to_us is not None and from_us >= to_us:
+        raise ConfigError(f"--from: {iso_of(from_us)} is not before --to, {iso_of(to_us)}")
+    return {name: value for name, value in (("start_us", from_us), ("end_us", to_us)) if value is not None}
+
+
+def iso_of(moment_us: int) -> str:
+    """2026-11-23T07:00:00Z; with its fraction of a second where it has one."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)).isoformat().replace("+00:00", "Z")
 
 
 def _compute(house: House, kind: str, params: Mapping[str, Any], query: str, key: tuple[Any, ...]) -> int:
@@ -84,15 +98,27 @@ def _compute(house: House, kind: str, params: Mapping[str, Any], query: str, key
             click.secho(f"compute {kind}: {last.error}", fg="red", err=True)
             return 1
         if not last.counts.get("rows"):
-            click.secho(f"No closed bars of {' and '.join(_symbols(params))} are stored for {params['timeframe']}.", err=True)
+            click.secho(_nothing(house, params), err=True)
             return 1
         with connection, connection.cursor() as cursor:
-            cursor.execute(query, key)
+            ends = [iso_of(params[name]) if name in params else end for name, end in _ENDS]
+            cursor.execute(query, (*key, *ends))
             show([column.name for column in cursor.description or ()], cursor.fetchall()[::-1])
     finally:
         connection.close()
     click.echo("stored: " + ", ".join(f"{name} {count:,}" for name, count in last.counts.items()))
     return 0
+
+
+def _nothing(house: House, params: Mapping[str, Any]) -> str:
+    """Why there is no row, as far as it can be told: a name that nobody feeds is mostly a typing mistake."""
+    settings = house.settings()
+    stretch = [f"{word} {iso_of(params[name])}" for word, name in (("from", "start_us"), ("to", "end_us")) if name in params]
+    where = " ".join([f"of {params['timeframe']}", *stretch])
+    return (
+        f"No closed bars {where} are stored of {' and '.join(_symbols(params))}. "
+        f"Live are {', '.join(settings.symbols)} at {', '.join(settings.timeframes)}."
+    )
 
 
 def _symbols(params: Mapping[str, Any]) -> list[str]:
@@ -104,11 +130,12 @@ def show(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    lines = [[_text(value) for value in row] for row in rows]
     table = Table(*names, box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for row in rows:
-        table.add_row(*[_text(value) for value in row])
-    console = Console()
-    Console(width=max(console.width, 130)).print(table)
+    for line in lines:
+        table.add_row(*line)
+    needed = sum(max(map(len, column)) + 2 for column in zip(names, *lines, strict=True))
+    Console(width=max(Console().width, needed)).print(table)  # a number that is cut is another number
 
 
 def _text(value: Any) -> str:

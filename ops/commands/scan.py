@@ -54,5 +54,8 @@ def scan(house: House, timeframe: str, window: int | None, symbols: str, sort: s
         return 1
     show(names, rows)
     shown = f"the best {len(rows)} of {pairs:,} pairs" if len(rows) < pairs else f"{pairs:,} pairs"
-    click.echo(f"{shown}; {params['window']} rows of {timeframe} up to the bar at {computed_on:%Y-%m-%d %H:%M:%S}")
+    most = max(row[names.index("rows")] for row in rows)
+    click.echo(f"{shown}; the newest {most} rows of {timeframe}, up to the bar of {computed_on:%Y-%m-%d %H:%M:%S} UTC")
+    if most < params["window"]:
+        click.echo(f"Statistics come with {params['window']} rows; --window takes from 20.")
     return 0
