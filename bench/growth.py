@@ -77,11 +77,14 @@ def _drained(servers: PrivateServers, folder: Path, name: str, trades: int, symb
 
 
 def _beside_stored(servers: PrivateServers, folder: Path, trades: int, per_s: int, stored: int, runs: int) -> dict[str, Any]:
-    """Each run in a copy of one database that holds `stored` ticks."""
+    """Each run in a copy of one database that holds `stored` ticks; the last one in that database itself."""
     filled_per_s = _fill_template(servers, folder, stored, time.time_ns() // 1000 - trades * SECOND_US // per_s)
     found = []
     for run in range(runs):
-        _run(servers, f"CREATE DATABASE gems_full_{run} TEMPLATE gems_stored STRATEGY file_copy")
+        if run < runs - 1:
+            _run(servers, f"CREATE DATABASE gems_full_{run} TEMPLATE gems_stored STRATEGY file_copy")
+        else:
+            _run(servers, f"ALTER DATABASE gems_stored RENAME TO gems_full_{run}")
         found.append(_drained(servers, folder, f"full_{run}", trades, FEW_SYMBOLS, per_s))
     return {"filled_per_s": filled_per_s, **medians(found)}
 
