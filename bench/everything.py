@@ -32,6 +32,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "peers": (),
 }
 LONGEST_S = 400
+COLUMNS = ("bench", "figure", "of what", "target", "met")
 
 
 class Headline(NamedTuple):
@@ -139,24 +140,43 @@ def met(value: float | str, headline: Headline) -> str:
     return "yes" if (value >= headline.target if headline.least else value <= headline.target) else "no"
 
 
-def table_of(found: dict[str, Any]) -> Table:
-    """The headlines, with their targets."""
-    told = found["machine"]
-    title = f"{told['cores']} cores of {told['cpu']}, {told['memory_gb']} GB, Python {told['python']}"
-    table = Table("bench", "figure", "", "target", "met", title=title)
+def rows_of(found: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Of each headline: bench, figure, what it says, target, met."""
+    rows = []
     for headline in HEADLINES:
         value = figure(found, headline)
         sign = "at least" if headline.least else "at most"
-        target = "" if headline.target is None else f"{sign} {headline.target:,g}"
+        target = "" if headline.target is None else f"{sign} {headline.target:,}"
         shown = value if isinstance(value, str) else f"{value:,}"
-        table.add_row(headline.bench, shown, headline.says, target, met(value, headline))
+        rows.append((headline.bench, shown, headline.says, target, met(value, headline)))
+    return rows
+
+
+def title_of(found: dict[str, Any]) -> str:
+    """What it ran on."""
+    told = found["machine"]
+    return f"{told['cores']} cores of {told['cpu']}, {told['memory_gb']} GB, Python {told['python']}"
+
+
+def table_of(found: dict[str, Any]) -> Table:
+    """The headlines, with their targets."""
+    table = Table(*COLUMNS, title=title_of(found))
+    for row in rows_of(found):
+        table.add_row(*row)
     return table
+
+
+def markdown_of(found: dict[str, Any]) -> str:
+    """The same, for docs/performance.md."""
+    lines = [f"{title_of(found)}:", "", f"| {' | '.join(COLUMNS)} |", "|---|---:|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows_of(found))])
 
 
 @click.command()
 @click.option("--only", default="", help="Some of them, with commas between.")
+@click.option("--markdown", is_flag=True, help="The table in Markdown, as docs/performance.md has it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def main(only: str, as_json: bool) -> None:
+def main(only: str, markdown: bool, as_json: bool) -> None:
     """Run all benches."""
     wanted = [name.strip() for name in only.split(",") if name.strip()] or list(BENCHES)
     if unknown := [name for name in wanted if name not in BENCHES]:
@@ -165,7 +185,7 @@ def main(only: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        Console().print(table_of(found))
+        Console().print(markdown_of(found) if markdown else table_of(found), soft_wrap=markdown)
     sys.exit(any("failed" in each for each in found.values()))
 
 

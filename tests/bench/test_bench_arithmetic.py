@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from bench import bars, growth
 from bench.backlog import a_house, drain, fill, leave_a_checkpoint, make_leaves
 from bench.delays import Tick, Update, closing_us, shown_us
-from bench.everything import BENCHES, HEADLINES, figure, met, table_of
+from bench.everything import BENCHES, HEADLINES, figure, markdown_of, met, table_of
 from bench.feed import made_chunks, made_rows
 from bench.report import medians, spread
 from common.codec import decode_row
@@ -133,4 +133,5 @@ def test_a_bench_that_failed_is_a_line_of_the_table_not_a_hole() -> None:
     values = {headline.path: figure(found, headline) for headline in HEADLINES if headline.bench == "peers"}
     assert values["ours.total_us"] == 9.5 and values["cryptofeed, Redis stream.total_us"] == "pip said no"
     assert table_of(found).row_count == len(HEADLINES)
+    assert markdown_of(found).count("it broke") == len(HEADLINES) - 5
     assert [met(value, HEADLINES[0]) for value in (100_000, 99_999, "it broke")] == ["yes", "no", ""]
