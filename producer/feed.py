@@ -22,7 +22,7 @@ from producer.publisher import Publisher
 from producer.quiet import Quiet
 from producer.rejects import Reject, Samples
 from producer.venues.binance import Control, parse_message, stream_url
-from producer.wire import Wire
+from producer.wire import Connect, Wire, connect_by
 
 BURST = 64  # messages between two looks at the clock
 LOOK_S = 0.25
@@ -39,10 +39,12 @@ class Feed:
 
     def __init__(
         self, settings: Settings, flows: Sequence[Flow], publisher: Publisher, catch_up: Callable[[Flow], None],
-        clock: StreamClock, stop: Stop,
+        clock: StreamClock, stop: Stop, connect: Connect | None = None,
     ) -> None:  # fmt: skip
+        """`connect` opens its connections; None: as the settings say."""
         self._settings, self._publisher, self._catch_up, self._stop = settings, publisher, catch_up, stop
         self._flows = {flow.symbol: flow for flow in flows}
+        self._open = connect or connect_by(settings)
         self._url = stream_url(settings.ws_url, list(self._flows), settings.feed_kind)
         self._limits = Limits.of(settings)
         self._batcher = Batcher(settings.batch_rows, settings.linger_ms / 1000)
@@ -92,7 +94,7 @@ class Feed:
             self._hand_on(self._batcher.drain())
 
     def _connect(self) -> Wire:
-        wire = Wire(self._url)
+        wire = self._open(self._url)
         self.connects += 1
         self.connected = True
         self._rotate_at_s = time.monotonic() + self._rotate_after_s

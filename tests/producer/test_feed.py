@@ -18,7 +18,7 @@ from producer.batcher import Batch
 from producer.clock import StreamClock
 from producer.feed import Feed
 from producer.flow import Flow
-from producer.wire import Wire
+from producer.wires.websocket_client import WebsocketClientWire
 
 DEADLINE_S = 10.0
 Behaviour = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
@@ -245,6 +245,6 @@ def test_a_full_spool_closes_the_feed_until_there_is_room():
 
 def test_a_handshake_says_whether_to_try_again():
     with venue(wait_closed) as url, pytest.raises(FeedRejected, match="404"):  # type: ignore[arg-type]
-        Wire(f"{url}/nowhere")
+        WebsocketClientWire(f"{url}/nowhere")
     with pytest.raises(FeedUnavailable, match="can not connect"):
-        Wire(f"{url}/stream")
+        WebsocketClientWire(f"{url}/stream")

@@ -1,0 +1,1 @@
+"""Connections, a library each; `producer.wire` says what they have in common."""
