@@ -10,6 +10,7 @@ import redis
 
 from common.database import SCHEMA_REVISION
 from common.errors import GemsError
+from common.log import get_logger
 from common.settings import Settings
 from common.streams import EntryId, stream_names
 from web.asking import asked, hasty_redis
@@ -20,9 +21,11 @@ KEEP_S = 1.0
 _POSITIONS = "SELECT coalesce(json_agg(json_build_array(shard, position_ms, position_seq)), '[]') FROM checkpoints"
 _MADE = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _REVISION = "SELECT min(version_num) FROM alembic_version"
-_AWAY = (psycopg2.Error, redis.RedisError, OSError, GemsError)
+_AWAY = (psycopg2.Error, redis.RedisError, OSError)
 
 Check = dict[str, Any]
+
+log = get_logger(__name__)
 
 
 class Readiness:
@@ -60,9 +63,12 @@ class Readiness:
         checks[store] = {"ready": True}
         try:
             return question()
-        except _AWAY as exc:
-            checks[store] = _not((str(exc).strip().splitlines() or [type(exc).__name__])[0])
-            return None
+        except GemsError as exc:
+            checks[store] = _not(str(exc))
+        except _AWAY as exc:  # what it says names addresses and users, and everybody may ask
+            log.info("not ready: %s: %s", store, (str(exc).strip().splitlines() or [""])[0])
+            checks[store] = _not(f"does not answer ({type(exc).__name__})")
+        return None
 
     def _positions(self, checks: dict[str, Check]) -> dict[int, EntryId]:
         """Of the aggregators, by shard; empty where the tables are not of this version."""

@@ -89,8 +89,10 @@ def test_tables_of_another_version_are_not_ready(client: FlaskClient, database: 
 
 def test_what_is_away_is_named(storeless: FlaskClient, settings: Settings) -> None:
     assert set(not_ready(storeless)) == {"schema", "postgres", "redis", "writers", "aggregator_0"}
+    assert not_ready(storeless)["redis"] == "does not answer (ConnectionError)"  # neither where it is, nor who asks
     with web_of(settings.model_copy(update={"database_url": NOWHERE})) as client:
         assert set(not_ready(client)) == {"schema", "postgres", "aggregator_0"}
+        assert not_ready(client)["postgres"] == "does not answer (OperationalError)"
 
 
 def test_a_redis_that_takes_nothing_is_not_ready(client: FlaskClient, redis_client: redis.Redis) -> None:
