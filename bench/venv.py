@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,41 +27,57 @@ class NoPeer(Exception):
 
 
 def ensure_peers() -> dict[str, str]:
-    """Make the venv if need be; answers of each peer that pip could not install its reason."""
-    VENV.mkdir(exist_ok=True)
-    with (VENV / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = VENV / "installed.json"
-        wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
-        if stamp.exists() and (told := json.loads(stamp.read_text()))["of"] == wanted:
-            return dict(told["missing"])
-        missing = _install()
-        stamp.write_text(json.dumps({"of": wanted, "missing": missing}))
-        return missing
+    """Make the venv if need be; answers of each peer that can not be had its reason. What failed is tried again each time."""
+    try:
+        VENV.mkdir(exist_ok=True)
+        with (VENV / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            stamp = VENV / "installed"
+            wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+            if stamp.exists() and stamp.read_text() == wanted:
+                return {}
+            missing = _install()
+            if not missing:
+                stamp.write_text(wanted)
+            return missing
+    except OSError as exc:
+        return dict.fromkeys(map(name_of, _lines()), f"{VENV} can not be made: {exc}")
+
+
+def _lines() -> list[str]:
+    lines = [line.strip() for line in REQUIREMENTS.read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _install() -> dict[str, str]:
-    lines = [line.strip() for line in REQUIREMENTS.read_text().splitlines()]
-    wanted = [line.split() for line in lines if line and not line.startswith("#")]
-    click.echo(f"installing {len(wanted)} peers into {VENV.name} (minutes, once)", err=True)
-    subprocess.run([sys.executable, "-m", "venv", VENV], check=True, timeout=INSTALL_S)
-    missing = {}
-    for packages in wanted:
-        pip = [PYTHON, "-m", "pip", "install", "-q", "--no-compile", "--prefer-binary", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, *packages], capture_output=True, text=True, timeout=INSTALL_S, check=False)
-        if done.returncode:
-            told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            missing[name_of(packages[0])] = " ".join(told)[-400:] or f"pip ended with {done.returncode}"
-    return missing
+    click.echo(f"installing {len(_lines())} peers into {VENV.name} (a minute or two, once)", err=True)
+    why = _run([sys.executable, "-m", "venv", str(VENV)])
+    if why:
+        return dict.fromkeys(map(name_of, _lines()), why)
+    pip = [str(PYTHON), "-m", "pip", "install", "-q", "--no-compile", "--prefer-binary", "--disable-pip-version-check"]
+    told = {name_of(line): _run([*pip, "--retries", "1", *line.split()]) for line in _lines()}
+    return {name: why for name, why in told.items() if why}
+
+
+def _run(command: list[str]) -> str:
+    """Run it; why it failed, or nothing."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not done after {INSTALL_S} s"
+    if not done.returncode:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return " ".join(errors or (done.stderr + done.stdout).split())[-400:] or f"{command[2]} ended with {done.returncode}"
 
 
 def name_of(requirement: str) -> str:
-    """The package of a requirement.
+    """The first package of a line.
 
-    >>> name_of("celery[redis]>=5.4")
+    >>> name_of("celery[redis]>=5.4 django>=5.2")
     'celery'
     """
-    return requirement.replace("[", ">").replace("=", ">").replace("<", ">").partition(">")[0]
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 class Peer:
