@@ -1,5 +1,7 @@
 """A backlog in the stream and the core of the house that drains it, on private servers: what several benches measure."""
 
+import json
+import subprocess
 import time
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -72,8 +74,11 @@ def fill(client: redis.Redis, chunks: Iterable[list[str]], batch_rows: int) -> N
             pipe.execute()
 
 
-def drain(pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int = 2) -> dict[str, Any]:
-    """Give the filled stream to the core once it is up, and wait until all is committed.
+def drain(
+    pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int = 2, producer: "subprocess.Popen[str] | None" = None
+) -> dict[str, Any]:
+    """Give the filled stream to the core once it is up (or let a `bench.producing` that waits begin), and wait until all is
+    committed.
 
     Clock and meters run from there on: the imports of a start would count as much as a hundred thousand trades.
     """
@@ -84,11 +89,14 @@ def drain(pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int
     pids = {name: process.pid for name, process in (*pipeline.processes.items(), *servers.processes.items())}
     with MemoryMeter(pids) as memory:
         meter, began_s = CpuMeter(pids), time.monotonic()
-        pipeline.client.rename(_HELD, "trades")
+        _begin(pipeline, producer)
         pipeline.wait(lambda: pipeline.scalar(_STORED) == trades, DEADLINE_S, "stored ticks")
         pipeline.wait(pipeline.is_at_rest, DEADLINE_S, "committed bars")
         took_s, used_s = time.monotonic() - began_s, meter.used_s()
         peak_mb = memory.peak_mb()
+    if producer and producer.stdout:
+        told = json.loads(producer.stdout.readline())
+        used_s["producer"], peak_mb["producer"] = told["cpu_s"], round(told["peak_mb"], 1)
     cpu_us = {name: round(used / trades * 1e6, 2) for name, used in used_s.items()}
     return {
         "trades": trades,
@@ -97,6 +105,14 @@ def drain(pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int
         "bars": _bars(pipeline) - bars,
         "peak_mb": peak_mb,
     }
+
+
+def _begin(pipeline: Pipeline, producer: "subprocess.Popen[str] | None") -> None:
+    if producer and producer.stdin:
+        producer.stdin.write("go\n")
+        producer.stdin.flush()
+    else:
+        pipeline.client.rename(_HELD, "trades")
 
 
 def _bars(pipeline: Pipeline) -> int:
