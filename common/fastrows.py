@@ -18,6 +18,10 @@ Array = np.ndarray[Any, Any]
 _FIELDS = 7
 _PAD = 48
 _DAY = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
+#: All characters up to the point, in the order of a row: symbol, id, stamp, price, size, side, seq.
+_USUAL = np.frombuffer(b",,--.,.,.,,\n", dtype=np.uint8)
+_USUAL_ENDS = [0, 1, 5, 7, 9, 10, 11]
+_FEW_KEYS = 24
 _STAMP_LENGTH = len("2026-11-23T07:00:00.123456Z")
 _U = np.uint64
 _ZEROS = _U(0x3030303030303030)
@@ -43,18 +47,40 @@ def read_fast(rows: bytes, count: int) -> tuple[list[str], Array, Array, Array, 
     padded = b"0" * _PAD + rows + b"0" * _PAD
     octets = np.frombuffer(padded, dtype=np.uint8)
     words = np.ndarray((len(padded) - 7,), dtype="<u8", buffer=padded, strides=(1,))
-    ends = _field_ends(octets, count)
+    found = _usual_marks(octets, count)
+    ends, dots = found if found else (_field_ends(octets, count), None)
     starts = np.empty_like(ends)
     starts[:, 0] = np.concatenate(([_PAD], ends[:-1, 6] + 1)) if count else _PAD
     starts[:, 1:] = ends[:, :-1] + 1
-    dots = np.flatnonzero(octets == 46)
+    price_dot, size_dot = dots if dots else _first_dots(octets, starts[:, 3], starts[:, 4])
     symbols, symbol = _symbols(words, octets, starts[:, 0], ends[:, 0])
-    price, price_scale = _decimals(words, dots, starts[:, 3], ends[:, 3])
-    size, size_scale = _decimals(words, dots, starts[:, 4], ends[:, 4])
+    price, price_scale = _decimals(words, price_dot, starts[:, 3], ends[:, 3])
+    size, size_scale = _decimals(words, size_dot, starts[:, 4], ends[:, 4])
     trade_id = _signed(words, octets, starts[:, 1], ends[:, 1])
     seq = np.where(starts[:, 6] == ends[:, 6], 0, _digits_or_none(words, starts[:, 6], ends[:, 6]))
     event_us = _stamps(words, octets, starts[:, 2], ends[:, 2])
     return symbols, symbol, trade_id, event_us, price, price_scale, size, size_scale, _buys(octets, starts, ends), seq
+
+
+def _usual_marks(octets: Array, count: int) -> tuple[Array, tuple[Array, Array]] | None:
+    """Field ends, and the points of price and size, where every row has the usual marks and no other: found in one look.
+
+    None where some row has not: a minus in its symbol or its id, or an amount without a point.
+    """
+    marks = np.flatnonzero(octets[_PAD:-_PAD] <= 46)
+    if len(marks) != count * len(_USUAL) or not count:
+        return None
+    marks += _PAD
+    table = marks.reshape(count, len(_USUAL))
+    if not (octets[table] == _USUAL).all() or int(marks[-1]) != len(octets) - _PAD - 1:
+        return None
+    return table[:, _USUAL_ENDS], (table[:, 6], table[:, 8])
+
+
+def _first_dots(octets: Array, *starts: Array) -> list[Array]:
+    """The first point at or after each start; far beyond everything where there is none."""
+    dots = np.append(np.flatnonzero(octets == 46), 2**62)
+    return [dots[np.searchsorted(dots, start)] for start in starts]
 
 
 def _field_ends(octets: Array, count: int) -> Array:
@@ -134,10 +160,8 @@ def _wide_digits(words: Array, start: Array, end: Array) -> Array:
     return value
 
 
-def _decimals(words: Array, dots: Array, start: Array, end: Array) -> tuple[Array, Array]:
-    """Mantissas and scales of plain decimals such as 43000.12, 7 or 0.5."""
-    at = np.searchsorted(dots, start)
-    dot = np.append(dots, 2**62)[at]
+def _decimals(words: Array, dot: Array, start: Array, end: Array) -> tuple[Array, Array]:
+    """Mantissas and scales of plain decimals such as 43000.12, 7 or 0.5; `dot` is the first point from their start on."""
     has_dot = dot < end
     whole_end = np.where(has_dot, dot, end)
     fraction_start = np.where(has_dot, dot + 1, end)
@@ -234,7 +258,13 @@ def _symbols(words: Array, octets: Array, start: Array, end: Array) -> tuple[lis
 
 def _first_and_inverse(key: Array) -> tuple[Array, Array]:
     """Index of each distinct key's first row, and each row's index among the distinct ones."""
-    if (key == key[0]).all():
-        return np.zeros(1, dtype=np.intp), np.zeros(len(key), dtype=np.intp)
-    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    return first, inverse
+    first, inverse, left = [], np.zeros(len(key), dtype=np.intp), np.ones(len(key), dtype=bool)
+    for code in range(_FEW_KEYS):  # a look at all rows for each key is quicker than to sort them
+        first.append(int(left.argmax()))
+        same = key == key[first[-1]]
+        inverse[same] = code
+        left &= ~same
+        if not left.any():
+            return np.array(first, dtype=np.intp), inverse
+    _, firsts, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return firsts, inverse
