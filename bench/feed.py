@@ -11,6 +11,8 @@ from common.codec import iso_us
 Array = np.ndarray[Any, Any]
 SRC = "bench.trade"
 CHUNK_ROWS = 200_000
+#: In a real half day of BTCUSDT 94 of 100 sizes and 91 of 100 prices were among the last 16,384 others.
+USUAL_SHARE = 0.93
 
 
 def made_rows(count: int, symbols: int, per_s: int, seed: int = 1) -> list[str]:
@@ -40,12 +42,19 @@ def _chunk(rng: np.random.Generator, next_id: Array, cents: Array, stamps: Array
             ids[mine] = next_id[each] + np.arange(n)
             prices[mine] = walk = np.maximum(cents[each] + np.cumsum(rng.integers(-3, 4, size=n)), 100)
             next_id[each], cents[each] = next_id[each] + n, walk[-1]
-    sizes, sides = rng.integers(1, 10**6, size=rows), rng.integers(2, size=rows)
+    sides, usual = rng.integers(2, size=rows), rng.random(rows) < USUAL_SHARE
+    sizes = np.where(usual, _usual_sizes(rng, rows), rng.integers(1, 10**6, size=rows))
     columns = [column.tolist() for column in (code, ids, stamps, prices, sizes, sides)]
     return [
         f"SYM{c}USDT,{i},{iso_us(us)},{p // 100}.{p % 100:02d},{s // 10**5}.{s % 10**5:05d},{'bs'[side]},\n"
         for c, i, us, p, s, side in zip(*columns, strict=True)
     ]
+
+
+def _usual_sizes(rng: np.random.Generator, rows: int) -> Array:
+    """Of a few thousand sizes, the small ones oftener: what robots trade."""
+    chosen: Array = 1 + np.minimum(rng.geometric(0.002, size=rows), 4_000) * 7
+    return chosen
 
 
 def entries_of(rows: list[str], batch_rows: int) -> list[tuple[int, str]]:
