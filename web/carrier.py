@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from common.log import get_logger
@@ -72,8 +73,9 @@ class Carrier:
 
     def wake(self) -> None:
         """Something has come for some of the clients. From any thread, and from a signal handler."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._plan)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has just been closed
+                self._loop.call_soon_threadsafe(self._plan)
 
     def wait_ended(self, seconds: float) -> None:
         """Wait until every stream has ended, after their clients were told; then end the thread."""
@@ -81,7 +83,8 @@ class Carrier:
         while self._streams and time.monotonic() < until_s:
             time.sleep(0.01)
         if self._loop is not None and self._thread is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(seconds)
 
     def forget(self, stream: "_Stream") -> None:
@@ -112,15 +115,17 @@ class Carrier:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Write to the next few of the round; plan to go on after a pause, until all is said."""
+        """Write to the next few of the round, and go on after a pause, until all is said; a pause also ends a round."""
         loop = asyncio.get_running_loop()
-        if not self._left and self._has_come:
-            self._left, self._has_come = list(self._streams), False
-        began_s, self._next = loop.time(), None
+        if not self._left:
+            self._left, self._has_come = list(self._streams) if self._has_come else [], False
+        if not self._left:
+            self._next = None
+            return
+        began_s = loop.time()
         for _ in range(min(STREAMS_AT_ONCE, len(self._left))):
             self._left.pop().flush()
-        if self._left or self._has_come:
-            self._next = loop.call_later(min(PAUSE_MOST_S, PAUSE * (loop.time() - began_s)), self._go_on)
+        self._next = loop.call_later(min(PAUSE_MOST_S, PAUSE * (loop.time() - began_s)), self._go_on)
 
     async def _beat(self) -> None:
         while True:
@@ -168,6 +173,7 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """However it ended."""
+        self._is_over = True
         if self in self._carrier._streams:
             self._carrier.forget(self)
             self._left()

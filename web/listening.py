@@ -71,7 +71,7 @@ def listen(
 
     try:
         yield from _until_joined(hub, store, client, since)
-        if carry:
+        if carry and not hub.closed:  # else nobody would tell the client that it is over
             carry(client, leave)
             carried = True
             raise HandedOver
