@@ -238,7 +238,13 @@ OUTAGES = {
     "redis disk full": Outage(
         fill_disk("redis"), clear_disk("redis"), "Redis can not", "", True, needs_disk="redis"
     ),
-    "postgres disk full": Outage(fill_disk("postgres"), clear_disk("postgres"), "", "", needs_disk="postgres"),
+    "postgres disk full": Outage(
+        fill_disk("postgres"),
+        clear_disk("postgres"),
+        "",
+        'gems_process_outage{process="writer_0",reason="DiskFull"} 1.0',
+        needs_disk="postgres",
+    ),
 }
 
 
