@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     bar_retention_days: int = Field(0, ge=0, description="Days of bars and pair rows kept; 0: all.")
     upload_max_mb: int = Field(2048, ge=1, description="Largest file `upload/` takes, in megabytes.")
     ready_lag_s: float = Field(30.0, gt=0, description="Lag of writers or an aggregator past which `/readyz` says 503.")
-    web_threads: int = Field(64, ge=4, le=1024, description="Requests that the web works on at once; live streams need no thread.")
-    web_patience_s: float = Field(20.0, ge=1, le=600, description="Seconds that a slow client may keep the web waiting for a request.")
+    web_threads: int = Field(64, ge=4, le=1024, description="Requests worked on at once; live streams need no thread.")
+    web_patience_s: float = Field(20.0, ge=1, le=600, description="Seconds a slow client may keep the web waiting for a request.")
     sse_clients: int = Field(500, ge=1, le=5000, description="Live streams served at once; past it 503.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What the log shows.")
 
