@@ -48,6 +48,9 @@ class Settings(BaseSettings):
 
     binance_ws_url: str = Field("", description="WebSocket base without a path; empty: the feed's own.")
     binance_rest_url: str = Field("", description="REST base without a path; empty: the feed's own.")
+    ws_client: Literal["websocket-client", "picows"] = Field(
+        "websocket-client", description="Library that reads the WebSocket; picows costs less CPU a message."
+    )
     connections: int = Field(1, ge=1, le=16, description="WebSocket connections the symbols are spread over.")
     stale_after_s: float = Field(60.0, gt=0, description="Seconds without any message after which a connection is replaced.")
     rotate_after_h: float = Field(

@@ -33,6 +33,7 @@ from producer.rejects import Reject, store_rejects
 from producer.rest import RestClient
 from producer.resume import registered_flows, resumed
 from producer.spool import Spool
+from producer.wire import connect_by
 
 TICK_S = 0.25
 STORE_EVERY_S = 1.0
@@ -45,6 +46,7 @@ def run_producer(settings: Settings, stop: Stop) -> None:
     """Produce until asked to stop; then close the feeds, send what is held, and end."""
     if not settings.redis_url:
         raise ConfigError("GEMS_REDIS_URL: is not set; start with ./gems up, or name your own Redis")
+    connect_by(settings)  # a library that is not there is told before anything is waited for
     connection = wait_for_schema(settings, stop, "producer")
     if connection is None:
         return

@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from common.errors import ConfigError
 from common.settings import Settings
+
+CONNECT_TIMEOUT_S = 10.0
+MAX_MESSAGE_BYTES = 1 << 20  # a venue's messages have some hundred
 
 
 class Wire(Protocol):
@@ -31,7 +35,24 @@ Connect = Callable[[str], Wire]
 
 
 def connect_by(settings: Settings) -> Connect:
-    """The way to connect that the settings ask for."""
+    """The way to connect that the settings ask for; the library is loaded by the first who asks.
+
+    Raises:
+        ConfigError: it can not be loaded.
+    """
+    if settings.ws_client == "picows":
+        try:
+            from producer.wires.picows_client import PicowsWire
+        except ImportError as exc:
+            raise ConfigError(f"GEMS_WS_CLIENT: picows can not be loaded ({exc}); the other is websocket-client") from exc
+        return PicowsWire
     from producer.wires.websocket_client import WebsocketClientWire
 
     return WebsocketClientWire
+
+
+def close_reason(payload: bytes) -> str:
+    """What a close frame says."""
+    if len(payload) < 2:
+        return "no reason given"
+    return f"code {int.from_bytes(payload[:2], 'big')} {payload[2:].decode('utf-8', 'replace')}".strip()

@@ -9,9 +9,9 @@ import websocket
 
 from common.errors import FeedUnavailable
 from producer.rest import refusal
+from producer.wire import CONNECT_TIMEOUT_S, MAX_MESSAGE_BYTES, close_reason
 
 READ_BYTES = 65_536
-CONNECT_TIMEOUT_S = 10.0
 
 
 class _ReadAhead:
@@ -19,6 +19,7 @@ class _ReadAhead:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._read, self._at = sock, b"", 0
+        self.unended = 0  # bytes read since the last message was whole
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
 
@@ -26,13 +27,16 @@ class _ReadAhead:
         """Exactly `size` bytes.
 
         Raises:
-            OSError: the connection is gone, or silent in the middle of a frame.
+            OSError: the connection is gone, or silent in the middle of a frame, or the message is too long.
         """
         start, end = self._at, self._at + size
         while end > len(self._read):
+            if size > MAX_MESSAGE_BYTES or self.unended > MAX_MESSAGE_BYTES:
+                raise ConnectionError(f"a message of more than {MAX_MESSAGE_BYTES} bytes")
             more = self._sock.recv(READ_BYTES)
             if not more:
                 raise ConnectionError("the venue hung up")
+            self.unended += len(more)
             self._read = self._read[start:] + more
             start, end = 0, size
         self._at = end
@@ -66,7 +70,7 @@ class WebsocketClientWire:
             raise refusal(exc.status_code, str(exc)) from exc
         except (websocket.WebSocketException, OSError, ValueError) as exc:
             raise FeedUnavailable(f"can not connect: {exc}") from exc
-        ahead = _ReadAhead(cast(socket.socket, self._socket.sock))
+        self._ahead = ahead = _ReadAhead(cast(socket.socket, self._socket.sock))
         # The library's own reader makes three system calls a message and costs twice as much as all else we do with it.
         cast(Any, self._socket.frame_buffer).recv_strict = ahead.take
         self.has_read, self.ready = ahead.has_read, ahead.ready
@@ -82,9 +86,10 @@ class WebsocketClientWire:
         except (websocket.WebSocketException, OSError) as exc:
             raise FeedUnavailable(f"the connection broke: {exc}") from exc
         if opcode == websocket.ABNF.OPCODE_TEXT or opcode == websocket.ABNF.OPCODE_BINARY:
+            self._ahead.unended = 0
             return bytes(payload)
         if opcode == websocket.ABNF.OPCODE_CLOSE:
-            raise FeedUnavailable(f"the venue closed the connection ({_close_reason(payload)})")
+            raise FeedUnavailable(f"the venue closed the connection ({close_reason(payload)})")
         return None
 
     def close(self) -> None:
@@ -93,9 +98,3 @@ class WebsocketClientWire:
             self._socket.close(timeout=0)
         except (websocket.WebSocketException, OSError):
             cast(Any, self._socket).shutdown()
-
-
-def _close_reason(payload: bytes) -> str:
-    if len(payload) < 2:
-        return "no reason given"
-    return f"code {int.from_bytes(payload[:2], 'big')} {payload[2:].decode('utf-8', 'replace')}".strip()

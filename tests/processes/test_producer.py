@@ -18,6 +18,7 @@ from ops.embedded import PrivateServers
 from tests.exchange.running import RunningExchange, running_exchange
 from tests.processes.feeding import DEADLINE_S, fact, producing, until
 from tests.processes.feeding import feed_settings as settings_of_feed
+from tests.producer.venue import CLIENTS
 from tests.servers import FreshDatabases, private_servers
 
 pytestmark = pytest.mark.process
@@ -96,9 +97,10 @@ def test_a_dropped_line_is_reconnected_and_filled(settings, redis_client, exchan
     assert_none_is_missing(redis_client)
 
 
-def test_a_faulty_line_gives_each_trade_once(settings, redis_client, exchange):
+@pytest.mark.parametrize("ws_client", CLIENTS)
+def test_a_faulty_line_gives_each_trade_once(settings, redis_client, exchange, ws_client):
     exchange.post("/sim/faults", {"duplicate": 0.1, "reorder": 0.05, "drop": 0.02, "malformed": 0.1, "unknown": 0.1})
-    with producing(feed_settings(settings, exchange)) as producer:
+    with producing(feed_settings(settings, exchange, ws_client=ws_client)) as producer:
         until(lambda: fact(redis_client, "malformed") > 50 and fact(redis_client, "repeats") > 20, "faults")
         exchange.post("/sim/faults", {"duplicate": 0.0, "reorder": 0.0, "drop": 0.0})
         wait_past(redis_client, exchange)
@@ -119,8 +121,9 @@ def test_a_silent_line_is_replaced(settings, redis_client, exchange):
     assert_none_is_missing(redis_client)
 
 
-def test_an_announced_shutdown_is_moved_away_from_without_a_break(settings, redis_client, exchange):
-    with producing(feed_settings(settings, exchange)) as producer:
+@pytest.mark.parametrize("ws_client", CLIENTS)
+def test_an_announced_shutdown_is_moved_away_from_without_a_break(settings, redis_client, exchange, ws_client):
+    with producing(feed_settings(settings, exchange, ws_client=ws_client)) as producer:
         wait_past(redis_client, exchange)
         exchange.post("/sim/faults", {"life_s": 6.0})
         until(lambda: fact(redis_client, "reconnects") >= 1, "the move")
@@ -196,6 +199,14 @@ def test_without_a_symbol_left_it_exits_with_the_code_for_settings(settings, red
     with producing(feed_settings(settings, exchange)) as producer:
         assert producer.process is not None and producer.process.wait(DEADLINE_S) == 78
         assert "none can be fed" in producer.log()
+
+
+def test_a_client_library_that_can_not_be_loaded_is_told_with_its_setting(settings, exchange, tmp_path, monkeypatch):
+    (tmp_path / "picows.py").write_text("raise ImportError('not for this machine')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with producing(feed_settings(settings, exchange, ws_client="picows", redis_url="redis://127.0.0.1:1/0")) as producer:
+        assert producer.process is not None and producer.process.wait(DEADLINE_S) == 78
+        assert "GEMS_WS_CLIENT: picows can not be loaded (not for this machine)" in producer.log()
 
 
 def test_the_heartbeat_tells_the_facts(settings, redis_client, exchange):

@@ -2,68 +2,23 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
-import orjson
 import pytest
 from aiohttp import WSMsgType, web
 
 from common.codec import decode_rows
-from common.errors import FeedRejected, FeedUnavailable
 from common.lifecycle import Stop
 from common.settings import Settings
 from producer.batcher import Batch
 from producer.clock import StreamClock
 from producer.feed import Feed
 from producer.flow import Flow
-from producer.wires.websocket_client import WebsocketClientWire
+from tests.producer.venue import CLIENTS, DEADLINE_S, frame, message, until, venue, wait_closed
 
-DEADLINE_S = 10.0
-Behaviour = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
-
-
-def message(trade_id: int, **change: object) -> str:
-    data = {"e": "trade", "E": 1, "s": "BTCUSDT", "t": trade_id, "p": "1.50", "q": "2", "T": 1704067200000 + trade_id, "m": True}
-    return orjson.dumps({"stream": "btcusdt@trade", "data": data | change}).decode()
-
-
-@contextmanager
-def venue(behaviour: Behaviour) -> Iterator[str]:
-    """A WebSocket server in a thread of its own; its base address."""
-    started: list[object] = []
-    ready = threading.Event()
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        ws = web.WebSocketResponse(autoping=False)
-        await ws.prepare(request)
-        await behaviour(ws, request)
-        return ws
-
-    async def serve() -> None:
-        app = web.Application()
-        app.router.add_get("/stream", handle)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        ended = asyncio.Event()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        started.extend([port, asyncio.get_running_loop(), ended])
-        ready.set()
-        await ended.wait()
-        await runner.cleanup()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert ready.wait(DEADLINE_S)
-    port, loop, ended = started
-    try:
-        yield f"ws://127.0.0.1:{port}"
-    finally:
-        loop.call_soon_threadsafe(ended.set)  # type: ignore[attr-defined]
-        thread.join(DEADLINE_S)
+Feeding = Callable[..., AbstractContextManager[tuple[Feed, "Taken"]]]
 
 
 class Taken:
@@ -80,8 +35,14 @@ class Taken:
         return [trade.trade_id for batch in self.batches for trade in decode_rows(batch.rows)]
 
 
+@pytest.fixture(params=CLIENTS)
+def feeding(request: pytest.FixtureRequest) -> Feeding:
+    """`feed_of` by each of the libraries."""
+    return partial(feed_of, ws_client=request.param)
+
+
 @contextmanager
-def feeding(url: str, **settings: object) -> Iterator[tuple[Feed, Taken]]:
+def feed_of(url: str, **settings: object) -> Iterator[tuple[Feed, Taken]]:
     """A feed of BTCUSDT at work; what it would catch up is given up at once."""
     taken, stop = Taken(), Stop()
 
@@ -104,20 +65,7 @@ def feeding(url: str, **settings: object) -> Iterator[tuple[Feed, Taken]]:
         assert not thread.is_alive()
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"waited {DEADLINE_S:g} s for {what}"
-        time.sleep(0.01)
-
-
-async def wait_closed(ws: web.WebSocketResponse) -> None:
-    async for received in ws:
-        if received.type in (WSMsgType.CLOSE, WSMsgType.ERROR):
-            return
-
-
-def test_it_subscribes_by_the_address():
+def test_it_subscribes_by_the_address(feeding):
     asked = []
 
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
@@ -130,7 +78,7 @@ def test_it_subscribes_by_the_address():
     assert asked == ["/stream?streams=btcusdt@trade&timeUnit=MICROSECOND"]
 
 
-def test_a_ping_is_answered_with_its_payload():
+def test_a_ping_is_answered_with_its_payload(feeding):
     pongs = []
 
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
@@ -145,23 +93,20 @@ def test_a_ping_is_answered_with_its_payload():
     assert pongs == [(WSMsgType.PONG, b"1704067200123")]
 
 
-def test_frames_may_come_in_any_pieces():
+def test_frames_may_come_in_any_pieces(feeding):
     """Split over packets, fragmented over frames, a thousand in one packet, binary, and very long."""
 
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
         transport = request.transport
         assert transport is not None
-        first = message(1).encode()
-        frame = b"\x81\x7e" + len(first).to_bytes(2, "big") + first
-        for at in range(0, len(frame), 7):
-            transport.write(frame[at : at + 7])
+        first = frame(message(1).encode())
+        for at in range(0, len(first), 7):
+            transport.write(first[at : at + 7])
             await asyncio.sleep(0.001)
         second = message(2).encode()
-        transport.write(b"\x01" + bytes([50]) + second[:50] + b"\x89\x01!" + b"\x80" + bytes([len(second) - 50]) + second[50:])
-        third = message(3, note="x" * 200_000).encode()
-        transport.write(b"\x82\x7f" + len(third).to_bytes(8, "big") + third)
-        bodies = [message(number).encode() for number in range(4, 1004)]
-        transport.write(b"".join(b"\x81\x7e" + len(body).to_bytes(2, "big") + body for body in bodies))
+        transport.write(frame(second[:50], 0x01) + frame(b"!", 0x89) + frame(second[50:], 0x80))
+        transport.write(frame(message(3, note="x" * 200_000).encode(), 0x82))
+        transport.write(b"".join(frame(message(number).encode()) for number in range(4, 1004)))
         await wait_closed(ws)
 
     with venue(behave) as url, feeding(url) as (_, taken):
@@ -169,7 +114,7 @@ def test_frames_may_come_in_any_pieces():
     assert taken.ids() == list(range(1, 1004))
 
 
-def test_it_connects_again_after_any_end():
+def test_it_connects_again_after_any_end(feeding):
     connects = []
 
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
@@ -188,7 +133,7 @@ def test_it_connects_again_after_any_end():
         assert feed.connects == 3
 
 
-def test_pings_alone_do_not_keep_a_silent_connection():
+def test_pings_alone_do_not_keep_a_silent_connection(feeding):
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
         while not ws.closed:
             await ws.ping(b"x")
@@ -198,7 +143,7 @@ def test_pings_alone_do_not_keep_a_silent_connection():
         until(lambda: feed.connects >= 3, "new connections")
 
 
-def test_a_quiet_trade_is_handed_on_after_the_linger():
+def test_a_quiet_trade_is_handed_on_after_the_linger(feeding):
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
         await ws.send_str(message(1))
         await wait_closed(ws)
@@ -208,7 +153,7 @@ def test_a_quiet_trade_is_handed_on_after_the_linger():
         assert taken.batches[0].n == 1
 
 
-def test_what_can_not_be_used_is_counted_and_kept_if_it_is_a_trade():
+def test_what_can_not_be_used_is_counted_and_kept_if_it_is_a_trade(feeding):
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
         for text in (
             "{",
@@ -230,7 +175,7 @@ def test_what_can_not_be_used_is_counted_and_kept_if_it_is_a_trade():
         assert letters == [("BTCUSDT:2", "price"), ("BTCUSDT:3", "price")]
 
 
-def test_a_full_spool_closes_the_feed_until_there_is_room():
+def test_a_full_spool_closes_the_feed_until_there_is_room(feeding):
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
         await ws.send_str(message(1))
         await wait_closed(ws)
@@ -241,10 +186,3 @@ def test_a_full_spool_closes_the_feed_until_there_is_room():
         until(lambda: not feed.connected, "the end of the connection")
         taken.feeds_closed = False
         until(lambda: feed.connects == 2, "the new connection")
-
-
-def test_a_handshake_says_whether_to_try_again():
-    with venue(wait_closed) as url, pytest.raises(FeedRejected, match="404"):  # type: ignore[arg-type]
-        WebsocketClientWire(f"{url}/nowhere")
-    with pytest.raises(FeedUnavailable, match="can not connect"):
-        WebsocketClientWire(f"{url}/stream")
