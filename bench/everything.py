@@ -46,7 +46,7 @@ class Headline(NamedTuple):
 
 
 HEADLINES = (
-    Headline("pipeline", "trades_per_s", "trades/s, from the stream to the last bar committed", 100_000, True),
+    Headline("pipeline", "trades_per_s", "trades/s, from the first message parsed to the last bar committed", 100_000, True),
     Headline("pipeline", "ratio_to_copy", "of the rate of a bare COPY", 0.55, True),
     Headline("pipeline", "cpu_us_per_trade.total", "us of CPU a trade, all processes", 12),
     Headline("websocket", "feed_us", "us of CPU a message in the producer", 18),
