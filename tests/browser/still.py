@@ -25,7 +25,7 @@ from tests.processes.house import wait_until
 from tests.servers import FreshDatabases, private_servers
 
 ROOT = Path(__file__).parents[2]
-BARS = 900
+BARS = 1300  # more than a page of the API: what is older is loaded when the view scrolls back
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 GAP_AT, PARTIAL_AT, REVISED_AT = BARS - 40, BARS - 60, BARS - 80
 _BAR = (

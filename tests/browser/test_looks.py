@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.looking import Dashboard
+from tests.browser.still import BARS
 from tests.processes.house import wait_until
 
 pytestmark = pytest.mark.browser
@@ -50,6 +51,21 @@ def test_times_are_utc_until_the_zone_is_switched(page_of: Opens) -> None:
     dashboard.page.reload()
     wait_until(lambda: dashboard.look("bars"), 20, "bars")
     assert dashboard.look("view")["zone"] == "local"
+
+
+def test_scrolling_back_loads_history(page_of: Opens) -> None:
+    dashboard = page_of()
+    dashboard.frame()
+    first = dashboard.api("/api/ingestion/bars/?symbol=BTCUSDT&order=asc&end=2100-01-01T00:00:00Z&limit=10000")["bars"][0]
+    loaded = len(dashboard.look("bars"))
+    assert loaded < BARS
+    dashboard.page.focus("#price-chart")
+    for _ in range(40):
+        dashboard.page.keyboard.press("ArrowLeft")
+    wait_until(lambda: len(dashboard.look("bars")) == BARS, 30, "older bars")
+    assert dashboard.look("bars")[0]["timestamp"] == first["timestamp"]
+    dashboard.frame()
+    assert len(dashboard.look("drawn")["candles"]) == BARS
 
 
 def test_a_chart_is_moved_and_an_alert_begun_by_keyboard(page_of: Opens) -> None:
