@@ -56,6 +56,8 @@ def test_a_scan_ranks_all_pairs_and_one_is_followed(page_of: Opens) -> None:
     wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in dashboard.address, 40, "the pair in view")
     wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "its rows")
     assert dashboard.api(f"/api/analytics/pairs/?symbol_pair={best}&window=30")["count"] == 1
+    page.click("#pair-stop")  # others look at the same house
+    wait_until(lambda: page.is_visible("#pair-keep"), 20, "button to keep it again")
     assert dashboard.faults == []
 
 
