@@ -24,6 +24,8 @@ export class Scan {
     return { timeframe, window: Math.min(WINDOWS[1], Math.max(WINDOWS[0], bars)) };
   }
 
+  get ranked() { return { ...this.query, sort: $("scan-sort").value }; }
+
   async start() {
     $("scan-start").disabled = true;
     try {
@@ -38,10 +40,10 @@ export class Scan {
 
   /** The newest finished scan of this timeframe and window. */
   async load() {
-    const query = this.query;
+    const asked = this.ranked;
     try {
-      const found = await get(PATH, { ...query, sort: $("scan-sort").value, limit: AT_MOST });
-      if (JSON.stringify(query) !== JSON.stringify(this.query)) return;
+      const found = await get(PATH, { ...asked, limit: AT_MOST });
+      if (JSON.stringify(asked) !== JSON.stringify(this.ranked)) return; // another order or window was chosen meanwhile
       this.found = found;
       this.draw();
     } catch (fault) {
