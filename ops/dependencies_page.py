@@ -22,7 +22,7 @@ were reviewed: [security.md](security.md#dependencies).
 |---|---|---|---|
 """
 #: Where a package's metadata says nothing, what the licence file beside it says.
-_TOLD_ELSEWHERE = {"promql-parser": "MIT"}
+_TOLD_ELSEWHERE = {"aiofastnet": "MIT", "picows": "MIT", "promql-parser": "MIT"}
 _SHORT = {
     "MIT License": "MIT", "BSD License": "BSD", "Apache Software License": "Apache-2.0", "DFSG approved": "",
     "Python Software Foundation License": "PSF", "BSD-derived (http://www.repoze.org/LICENSE.txt)": "BSD-derived",
