@@ -25,6 +25,7 @@ import redis
 import urllib3
 import websocket
 
+from bench.feed import USUAL_SHARE
 from bench.memory import MemoryMeter
 from bench.report import several, show
 from common.settings import Settings
@@ -64,8 +65,10 @@ def _played(folder: Path, symbol: str, messages: int) -> Path:
 
 
 def _line(number: int) -> str:
-    """A row of an archive file; prices repeat about as much as real ones do."""
+    """A row of an archive file; prices and sizes repeat about as much as real ones do (`bench.feed.USUAL_SHARE`)."""
     price, size = 4_300_000 + number * 7919 % 3001, 1 + number * 104_729 % 99_999
+    if number % 100 < 100 * USUAL_SHARE:
+        size = 1 + size % 4_000 * 7
     stamp_ms = 1_704_067_200_000 + number * 2
     return f"{number},{price // 100}.{price % 100:02d}000000,0.{size:05d}000,{number},{number},{stamp_ms},True,True\n"
 
