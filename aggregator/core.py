@@ -41,10 +41,16 @@ class Closed:
     bars: Bars
     status: list[str]
 
+    def followed_by(self, later: "Closed") -> "Closed":
+        """Both, the bars of a symbol together and in the order of time."""
+        bars, status = concatenate(self.bars, later.bars), self.status + later.status
+        order = np.lexsort((bars.start_us, bars.symbol))
+        return Closed(bars.take(order), [status[row] for row in order.tolist()])
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What a step brought."""
+    """What a step, or several, brought."""
 
     closed: dict[str, Closed] = field(default_factory=dict)  # by timeframe; empty ones are left out
     marks: list[Mark] = field(default_factory=list)
@@ -54,6 +60,16 @@ class Outcome:
     repeated: int = 0
     late: int = 0
     now_ms: int = 0  # the stream's clock; 0: it was not asked
+
+    @property
+    def says_something(self) -> bool:
+        """False if nothing but the position and the open bars has changed."""
+        return bool(self.closed or self.marks or self.holes)
+
+    @property
+    def closed_bars(self) -> int:
+        """How many bars have closed."""
+        return sum(len(closed.bars) for closed in self.closed.values())
 
 
 class Core:
@@ -71,21 +87,24 @@ class Core:
         self._arrivals: dict[str, list[int]] = {}
         self.has_doubted = False  # then a new symbol may have ticks already: its first bars are not proved
 
-    def on_trades(self, columns: Columns, arrived_ms: Array, now_ms: int, loose: Array | None = None) -> Outcome:
+    def on_trades(
+        self, columns: Columns, arrived_ms: Array, now_ms: int, loose: Array | None = None, outcome: Outcome | None = None
+    ) -> Outcome:
         """Take the trades of some entries; `arrived_ms` is each row's entry time, `now_ms` the newest entry's.
 
-        `loose` says of each row whether its source's ids need not follow on each other (None: all do).
+        `loose` says of each row whether its source's ids need not follow on each other (None: all do). What they bring is added
+        to `outcome`, the one of earlier steps that is not committed yet, and answered.
         """
-        outcome = Outcome()
+        outcome = outcome or Outcome()
         if len(columns):
             if loose is not None:
                 self._note_loose(columns, loose)
             self._take(columns, arrived_ms, outcome)
         return self._advance(now_ms, outcome)
 
-    def on_time(self, now_ms: int) -> Outcome:
-        """The stream's clock went on and every entry up to then has been read."""
-        return self._advance(now_ms, Outcome())
+    def on_time(self, now_ms: int, outcome: Outcome | None = None) -> Outcome:
+        """The stream's clock went on and every entry up to then has been read; `outcome` as in `on_trades`."""
+        return self._advance(now_ms, outcome or Outcome())
 
     def doubt(self, reason: str, back_us: int, stored_us: int) -> list[Mark]:
         """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks.
@@ -126,20 +145,22 @@ class Core:
 
     def _take(self, columns: Columns, arrived_ms: Array, outcome: Outcome) -> None:
         symbol = self.symbols.codes_of(columns.symbols)[columns.symbol]
-        price, size = self._at_scale(symbol, columns)
+        price, size = self._at_scale(symbol, columns, outcome)
         order = trade_order(symbol, columns.event_us, columns.seq, columns.trade_id)
         symbol, event_us, trade_id = symbol[order], columns.event_us[order], columns.trade_id[order]
         segments = segments_of(symbol)
         self._note_clocks(symbol, event_us, arrived_ms[order], segments)
         horizon_us = self._horizon_us()
-        new, unproven = new_trades(self.symbols, symbol, event_us, trade_id, order, segments, horizon_us, outcome.holes)
+        holes: list[tuple[str, Hole]] = []
+        new, unproven = new_trades(self.symbols, symbol, event_us, trade_id, order, segments, horizon_us, holes)
         for code, until_us in unproven.items():
             self.symbols.unproven_us[code] = max(self.symbols.unproven_us[code], until_us)
         kept = slice(None) if new is None else new
         rows = order[kept]
-        outcome.trades, outcome.repeated = len(rows), len(order) - len(rows)
+        outcome.trades, outcome.repeated = outcome.trades + len(rows), outcome.repeated + len(order) - len(rows)
         outcome.changed.update(int(code) for code in symbol[segments])
-        ends = {(name, stamp) for name, hole in outcome.holes for stamp in (hole.from_us, hole.to_us)}
+        outcome.holes += holes
+        ends = {(name, stamp) for name, hole in holes for stamp in (hole.from_us, hole.to_us)}
         outcome.marks += [Mark(name, stamp, stamp, "gap") for name, stamp in sorted(ends)]
         base = bars_of_trades(
             symbol[kept], event_us[kept], columns.seq[rows], trade_id[kept], price[rows], size[rows], columns.buy[rows],
@@ -147,8 +168,8 @@ class Core:
         )
         self._merge(base, bool((event_us < self.symbols.watermark_us[symbol]).any()), outcome)
 
-    def _at_scale(self, symbol: Array, columns: Columns) -> tuple[Array, Array]:
-        """Prices and sizes at their symbol's scale; a finer one rescales the symbol's open bars."""
+    def _at_scale(self, symbol: Array, columns: Columns, outcome: Outcome) -> tuple[Array, Array]:
+        """Prices and sizes at their symbol's scale; a finer one rescales the symbol's bars, open or not committed yet."""
         symbols = self.symbols
         for scales, given, names in (
             ("price_scale", columns.price_scale, (*PRICES, *PRODUCTS)), ("size_scale", columns.size_scale, (*SIZES, *PRODUCTS)),
@@ -157,14 +178,14 @@ class Core:
             if (given > have[symbol]).any():
                 finest = have.copy()
                 np.maximum.at(finest, symbol, given)
-                self._rescale(names, finest - have)
+                self._rescale(names, finest - have, outcome)
                 setattr(symbols, scales, finest)
         price = times_powers(columns.price, symbols.price_scale[symbol] - columns.price_scale)
         size = times_powers(columns.size, symbols.size_scale[symbol] - columns.size_scale)
         return price, size
 
-    def _rescale(self, names: tuple[str, ...], finer_by: Array) -> None:
-        for bars in self.open.values():
+    def _rescale(self, names: tuple[str, ...], finer_by: Array, outcome: Outcome) -> None:
+        for bars in [*self.open.values(), *(closed.bars for closed in outcome.closed.values())]:
             for name in names:
                 setattr(bars, name, times_powers(getattr(bars, name), finer_by[bars.symbol]))
 
@@ -241,7 +262,8 @@ class Core:
             ]
             bars = bars.take(proved) if not self.doubting else no_bars()
         if len(bars):
-            outcome.closed[timeframe] = Closed(bars, self._statuses(bars, length))
+            closed, earlier = Closed(bars, self._statuses(bars, length)), outcome.closed.get(timeframe)
+            outcome.closed[timeframe] = earlier.followed_by(closed) if earlier else closed
 
     def _statuses(self, bars: Bars, length: int) -> list[str]:
         first_us = self.symbols.first_us[bars.symbol]

@@ -36,6 +36,8 @@ OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
 #: A turn takes at least this long: at middling rates it gathers entries, at no cost that a person sees.
 TURN_S = 0.02
 BLOCK_MS = 100
+#: Closed bars that may wait for a commit, at most.
+HELD_BARS = 10_000
 #: How long the position may stay uncommitted while no bar closes.
 COMMIT_S = 1.0
 #: How often the stream is looked at for having been changed behind our back.
@@ -115,6 +117,7 @@ class Service:
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard], settings.batch_rows)
         self._next_commit_s = self._next_look_s = 0.0
+        self._held = Outcome()  # of the turns since the last commit
         self._facts: dict[str, int | float] = {"trades": 0, "repeated": 0, "late": 0, "bars": 0, "commits": 0, "commit_s": 0.0}
 
     def run(self) -> None:
@@ -124,7 +127,7 @@ class Service:
             began_s = time.monotonic()
             self._turn()
             self._stop.wait(max(0.0, TURN_S - (time.monotonic() - began_s)))
-        self._commit(Outcome())
+        self._commit()
 
     def _start(self) -> None:
         keep_layout(self._settings, self._client, self._connection)
@@ -163,7 +166,8 @@ class Service:
             log.warning("the writers were ahead, and the stream may have lost what they stored; %d days are rebuilt", marked)
         stored_us = self._store.stored_since_us(DOUBT_US)
         self._tail.catch_up_from(from_start)
-        self._commit(Outcome(marks=self._core.doubt(reason, DOUBT_US, stored_us)))
+        self._held.marks += self._core.doubt(reason, DOUBT_US, stored_us)
+        self._commit()
 
     def _turn(self) -> None:
         if time.monotonic() >= self._next_look_s:
@@ -176,20 +180,32 @@ class Service:
             self._doubt("the stream was emptied or changed", from_start=True)
             return
         if entries:
-            outcome = self._take(entries)
-        else:
-            now_ms = self._tail.quiet_until_ms()
-            outcome = self._core.on_time(now_ms) if now_ms else Outcome()
+            self._take(entries)
+        elif now_ms := self._tail.quiet_until_ms():
+            self._core.on_time(now_ms, self._held)
         if self._core.doubting and self._tail.has_caught_up(writers_position(self._client, self._tail.stream)):
-            self._note_lost(outcome)
+            self._note_lost(self._held)
             self._core.trust()
             self._next_commit_s = 0.0
-        if outcome.closed or outcome.marks or outcome.holes or time.monotonic() >= self._next_commit_s:
-            self._commit(outcome)
         if not self._tail.is_behind:
-            self._live.tell(self._core, outcome.changed)
+            changed, self._held.changed = self._held.changed, set()
+        else:
+            changed = set()
+        if self._is_commit_due():
+            self._commit()
+        if changed or not self._tail.is_behind:
+            self._live.tell(self._core, changed)
         if self._heartbeat.due():
             self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
+
+    def _is_commit_due(self) -> bool:
+        """Bars are committed as they close; while much waits to be read, those of a second at once: a commit costs as much as
+        thousands of trades, and nobody waits for a bar that is late anyway.
+        """
+        if time.monotonic() >= self._next_commit_s:
+            return True
+        may_hold = self._tail.is_behind and self._held.closed_bars < HELD_BARS
+        return self._held.says_something and not may_hold
 
     def _note_lost(self, outcome: Outcome) -> None:
         """Ids that we have seen and that nobody stored: Redis forgot them before the writers had them. Only the ticks tell."""
@@ -198,22 +214,19 @@ class Service:
             outcome.holes.append((name, hole))
             outcome.marks += [Mark(name, stamp, stamp, "gap") for stamp in sorted({hole.from_us, hole.to_us})]
 
-    def _take(self, entries: list[Entry]) -> Outcome:
+    def _take(self, entries: list[Entry]) -> None:
         batch = read_entries(entries, self._limits)
         entry_ms = np.array([entry.id.ms for entry in entries], dtype=np.int64)
         rows_of = batch.columns.entry
         loose = loose_rows(entries, rows_of)
-        outcome = self._core.on_trades(batch.columns, entry_ms[rows_of], entries[-1].id.ms, loose)
-        self._facts["trades"] += outcome.trades
-        self._facts["repeated"] += outcome.repeated
-        self._facts["late"] += outcome.late
-        return outcome
+        self._core.on_trades(batch.columns, entry_ms[rows_of], entries[-1].id.ms, loose, self._held)
 
-    def _commit(self, outcome: Outcome) -> None:
+    def _commit(self) -> None:
         self._next_commit_s = time.monotonic() + COMMIT_S
-        began_s = time.monotonic()
+        outcome, self._held, began_s = self._held, Outcome(), time.monotonic()
         events, bars = self._store.commit(outcome, self._tail.position)
         self._facts["commit_s"] = round(self._facts["commit_s"] + time.monotonic() - began_s, 6)
-        self._facts["commits"] += 1
-        self._facts["bars"] += bars
+        for name, count in (("commits", 1), ("bars", bars), ("trades", outcome.trades), ("repeated", outcome.repeated)):
+            self._facts[name] += count
+        self._facts["late"] += outcome.late
         publish(self._client, events)

@@ -60,17 +60,21 @@ class Run:
         self.closed = {timeframe: {} for timeframe in TIMEFRAMES}
         self.marks = []
         self.now_ms = START_US // 1000
+        self.held = Outcome()
 
-    def feed(self, trades: list[Trade], step_ms: int = 1) -> Outcome:
+    def feed(self, trades: list[Trade], step_ms: int = 1, hold: bool = False) -> Outcome:
         self.now_ms += step_ms
         columns = to_columns(trades, [0] * len(trades))
-        return self._note(self.core.on_trades(columns, np.full(len(trades), self.now_ms), self.now_ms))
+        self.core.on_trades(columns, np.full(len(trades), self.now_ms), self.now_ms, outcome=self.held)
+        return self.held if hold else self._note()
 
     def wait(self, ms: int) -> Outcome:
         self.now_ms += ms
-        return self._note(self.core.on_time(self.now_ms))
+        self.core.on_time(self.now_ms, self.held)
+        return self._note()
 
-    def _note(self, outcome: Outcome) -> Outcome:
+    def _note(self) -> Outcome:
+        outcome, self.held = self.held, Outcome()
         for timeframe, closed in outcome.closed.items():
             for key, bar in bars_of(self.core, timeframe, closed.bars).items():
                 assert key not in self.closed[timeframe], "a bar closed twice"
@@ -104,7 +108,7 @@ def test_any_order_batching_and_repetition_gives_the_bars_of_the_ticks(data):
     run = Run()
     while feed:
         cut = data.draw(st.integers(1, len(feed)))
-        run.feed(feed[:cut], data.draw(st.sampled_from([1, 400, 5000])))
+        run.feed(feed[:cut], data.draw(st.sampled_from([1, 400, 5000])), hold=data.draw(st.booleans()))
         feed = feed[cut:]
     run.wait(600_000)
     for timeframe in TIMEFRAMES:
@@ -113,6 +117,16 @@ def test_any_order_batching_and_repetition_gives_the_bars_of_the_ticks(data):
             if not run.marked(*key, timeframe_us(timeframe)):
                 assert run.closed[timeframe][key] == bar
         assert set(run.closed[timeframe]) <= set(expected)
+
+
+def test_bars_that_wait_for_their_commit_follow_a_finer_scale():
+    run = Run()
+    run.feed([Trade("A", 1, START_US, "7", "3")])
+    held = run.feed([Trade("A", 2, START_US + 2_000_000, "8", "3")], hold=True)
+    assert held.closed_bars == 1
+    run.feed([Trade("A", 3, START_US + 4_000_000, "8.125", "0.5"), Trade("B", 1, START_US + 4_000_000, "1", "1")])
+    closes = {key: bar[3] for key, bar in run.closed["1s"].items()}
+    assert closes == {("A", START_US): 7, ("A", START_US + 2_000_000): 8}
 
 
 def test_a_bar_closes_when_the_watermark_passes_its_end_and_not_before():
