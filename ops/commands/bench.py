@@ -7,7 +7,7 @@ import click
 
 from ops.house import ROOT
 
-WHICH = ("pipeline", "websocket", "latency", "bars", "pairs", "web", "growth", "alerts", "peers", "all")
+WHICH = ("pipeline", "websocket", "latency", "bars", "pairs", "web", "reads", "growth", "alerts", "peers", "all")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
