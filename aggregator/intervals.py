@@ -118,6 +118,19 @@ class SeenIds:
             return np.ones(len(ids), dtype=bool), holes
         return self._add_pieces(ids, stamps)
 
+    def extend(self, run: Interval) -> list[Hole] | None:
+        """As `add_run` of ids that follow on each other, where they are above all that were seen; None where they are not."""
+        top = self._top
+        if run.low < self.floor_id or (top and run.low <= top[0]):
+            return None
+        day = self._days.get(run.day)
+        if day and day.highs and day.highs[-1] == run.low - 1:
+            day.highs[-1], day.high_us[-1] = self._top = run.high, run.high_us
+            return []
+        holes = self._note(run)
+        self._bound()
+        return holes
+
     def _add_pieces(self, ids: Array, stamps: Array) -> tuple[Array, list[Hole]]:
         day = self._days.get(int(stamps[0]) // US_PER_DAY) or _Day()
         new, holes = np.zeros(len(ids), dtype=bool), []

@@ -1,10 +1,11 @@
 """Which trades of a batch are new: the first of each identity (symbol, UTC day, trade_id). Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from aggregator.intervals import Hole
+from aggregator.intervals import Hole, Interval
 from aggregator.symbols import Symbols
 from common.trades import US_PER_DAY
 
@@ -21,8 +22,10 @@ def new_trades(
     mask: Array | None = None
     unproven: dict[int, int] = {}
     ends = np.append(segments[1:], len(symbol))
-    for start, end in zip(segments.tolist(), ends.tolist(), strict=True):
-        code = int(symbol[start])
+    runs = _runs(event_us, trade_id, segments, ends)
+    for start, end, code, run in zip(segments.tolist(), ends.tolist(), symbol[segments].tolist(), runs, strict=True):
+        if run and _extends(symbols, code, run, holes):
+            continue
         ids, stamps = trade_id[start:end], event_us[start:end]
         forgotten = symbols.seen[code].forgets(ids) & (ids >= 0) & (stamps >= horizon_us[code])
         if forgotten.any():
@@ -32,6 +35,26 @@ def new_trades(
             mask = np.ones(len(symbol), dtype=bool) if mask is None else mask
             mask[start:end] = new
     return mask, unproven
+
+
+def _runs(event_us: Array, trade_id: Array, segments: Array, ends: Array) -> Iterator[Interval | None]:
+    """Of each segment, its ids as an interval, if they follow on each other within a day; most do, and need no look at each."""
+    follows = np.ones(len(trade_id), dtype=bool)
+    follows[1:] = trade_id[1:] - trade_id[:-1] == 1
+    follows[segments] = True
+    days = event_us // US_PER_DAY
+    are_runs = np.logical_and.reduceat(follows, segments) & (days[segments] == days[ends - 1])
+    columns = (trade_id[segments], trade_id[ends - 1], event_us[segments], event_us[ends - 1])
+    for is_run, *interval in zip(are_runs.tolist(), *(column.tolist() for column in columns), strict=True):
+        yield Interval(*interval) if is_run else None
+
+
+def _extends(symbols: Symbols, code: int, run: Interval, holes: list[tuple[str, Hole]]) -> bool:
+    """Note a run of ids above all that were seen of a symbol; False where it is not that."""
+    opened = symbols.seen[code].extend(run)
+    if opened and not symbols.loose_ids[code]:
+        holes += [(symbols.names[code], hole) for hole in opened]
+    return opened is not None
 
 
 def _new_of_symbol(
