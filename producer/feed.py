@@ -17,7 +17,7 @@ from common.settings import Settings
 from common.trades import Trade
 from producer.batcher import Batch, Batcher
 from producer.clock import StreamClock
-from producer.flow import Flow, Verdict
+from producer.flow import JUMP, PASS, REPEAT, Flow
 from producer.publisher import Publisher
 from producer.quiet import Quiet
 from producer.rejects import Reject, Samples
@@ -186,12 +186,12 @@ class Feed:
     def _on_trade(self, flow: Flow, trade: Trade, now_s: float, entry_ms: int) -> None:
         flow.heard_s = now_s
         verdict = flow.offer(trade)
-        if verdict is Verdict.PASS:
+        if verdict is PASS:
             self._pass(flow, trade, now_s, entry_ms)
-        elif verdict is Verdict.JUMP:
+        elif verdict is JUMP:
             self._hand_on(self._batcher.drain())  # the stream's order: what we hold is older than what is missing
             self._catch_up(flow)
-        elif verdict is Verdict.REPEAT:
+        elif verdict is REPEAT:
             self.repeats += 1
 
     def _pass(self, flow: Flow, trade: Trade, now_s: float, entry_ms: int) -> None:
