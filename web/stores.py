@@ -6,7 +6,6 @@ from typing import Any
 
 import redis
 from psycopg2.extensions import connection as Connection
-from sqlalchemy import create_engine
 
 from common.database import connect_database
 from common.errors import ConfigError, StoreUnavailable
@@ -14,10 +13,8 @@ from common.journal import Journal
 from common.layout import keep_layout
 from common.settings import Settings
 from common.streams import connect_redis
+from web.pool import make_pool
 
-POOL_SIZE = 8
-OVERFLOW = 8
-POOL_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 10
 REDIS_TIMEOUT_S = 10
 
@@ -30,11 +27,7 @@ class Stores:
         self.redis: redis.Redis = connect_redis(settings, socket_timeout=REDIS_TIMEOUT_S)
         self.journal = Journal(settings)
         self._layout_is_kept = False
-        # pre_ping replaces sessions that a restarted server has left dead, before a request meets one.
-        self._engine = create_engine(
-            "postgresql+psycopg2://", creator=self._connect, pool_pre_ping=True, pool_use_lifo=True,
-            pool_size=POOL_SIZE, max_overflow=OVERFLOW, pool_timeout=POOL_TIMEOUT_S,
-        )  # fmt: skip
+        self._engine = make_pool(self._connect)
 
     @contextmanager
     def session(self, autocommit: bool = False) -> Iterator[Connection]:

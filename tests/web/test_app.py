@@ -164,7 +164,7 @@ def test_without_redis_it_is_503_and_a_sentence(storeless: FlaskClient, method: 
 def test_a_session_that_the_server_ended_is_replaced(client: FlaskClient, database: Connection) -> None:
     assert client.get("/api/ingestion/stats/").status_code == 200
     with database, database.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'web'")
+        cursor.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'web'")
         assert cursor.rowcount > 0
     assert client.get("/api/ingestion/stats/").status_code == 200
 
