@@ -9,7 +9,7 @@ from psycopg2.extras import Json
 from common.database import transaction
 from common.pairseries import LIVE, settings_series
 from web.alert_rules import Series
-from web.paging import as_page, by_id
+from web.paging import by_id, one_page
 from web.queries.pieces import instant, within
 from web.stores import Stores
 
@@ -44,7 +44,7 @@ def list_alerts(stores: Stores, query: Mapping[str, Any]) -> str:
     filters = "".join(f" AND {name} = %({name})s" for name in names if query.get(name))
     living = f"alerts WHERE deleted_at IS NULL{filters}{_before(query)}{within(query, 'created_at')}"
     shown = f"SELECT {_COLUMNS} FROM page AS a ORDER BY a.id {_way(query)}"
-    return stores.text(as_page("alerts", f"SELECT * FROM {living}", "id DESC", shown, "id"), query)
+    return one_page(stores, query, "alerts", f"SELECT * FROM {living}", "id DESC", shown, "id")
 
 
 def alert_json(stores: Stores, alert_id: int) -> str | None:
@@ -77,7 +77,7 @@ def list_events(stores: Stores, query: Mapping[str, Any]) -> str:
     among = f"alert_events e JOIN alerts a ON a.id = e.alert_id WHERE true{filters}{_before(query, 'e.id')}"
     found = f"SELECT e.* FROM {among}{within(query, 'e.bar_timestamp')}"
     shown = f"SELECT {_EVENT} FROM page AS e JOIN alerts a ON a.id = e.alert_id ORDER BY e.id {_way(query)}"
-    return stores.text(as_page("events", found, "id DESC", shown, "id"), query)
+    return one_page(stores, query, "events", found, "id DESC", shown, "id")
 
 
 def insert_silence(stores: Stores, silence: Mapping[str, Any]) -> str:
@@ -93,7 +93,7 @@ def list_silences(stores: Stores, query: Mapping[str, Any]) -> str:
     pair = " AND symbol_pair = %(symbol_pair)s" if query.get("symbol_pair") else ""
     over = "" if query["ended"] else " AND ended_at IS NULL AND until > now()"
     found = f"SELECT * FROM alert_silences WHERE true{pair}{over}{_before(query)}"
-    return stores.text(as_page("silences", found, "id DESC", f"SELECT {_SILENCE} FROM page ORDER BY id DESC", "id"), query)
+    return one_page(stores, query, "silences", found, "id DESC", f"SELECT {_SILENCE} FROM page ORDER BY id DESC", "id")
 
 
 def end_silence(stores: Stores, silence_id: int) -> bool:

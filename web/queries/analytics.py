@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.paging import as_page, by_stamp, us
+from web.paging import by_stamp, one_page, us
 from web.queries.pieces import finite, instant, sort, within
 from web.stores import Stores
 
@@ -31,7 +31,7 @@ def stats_rows(stores: Stores, query: Mapping[str, Any]) -> str:
     found = f"SELECT timestamp AS at, {floats}, has_gap, revision, written_at FROM ({stats_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
     shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    return stores.text(as_page("stats", found, "at DESC", shown, us("at")), query)
+    return one_page(stores, query, "stats", found, "at DESC", shown, us("at"))
 
 
 def stats_versions(query: Mapping[str, Any]) -> str:

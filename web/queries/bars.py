@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.paging import as_page, by_stamp, us
+from web.paging import by_stamp, one_page, us
 from web.queries.pieces import decimal, instant, sort, within
 from web.stores import Stores
 
@@ -31,7 +31,7 @@ def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
     by = sort(query["order"]).replace("timestamp", "at")
     columns = f"{decimal(_BEFORE, query)}, tick_count, {decimal(_AFTER, query)}, status, revision"
     shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    return stores.text(as_page("bars", found, "at DESC", shown, us("at")), query)
+    return one_page(stores, query, "bars", found, "at DESC", shown, us("at"))
 
 
 def bar_versions(query: Mapping[str, Any]) -> str:

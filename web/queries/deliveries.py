@@ -6,7 +6,7 @@ from typing import Any
 
 from common.database import transaction
 from common.outbox import CHANNEL, queue_trial
-from web.paging import as_page, by_id
+from web.paging import by_id, one_page
 from web.queries.pieces import instant
 from web.stores import Stores
 
@@ -38,7 +38,7 @@ def list_deliveries(stores: Stores, query: Mapping[str, Any]) -> str:
         f"SELECT {_COLUMNS} FROM page AS delivery JOIN alert_receivers AS receiver ON receiver.id = receiver_id"
         " ORDER BY delivery.id DESC"
     )
-    return stores.text(as_page("deliveries", found, "id DESC", shown, "id"), query)
+    return one_page(stores, query, "deliveries", found, "id DESC", shown, "id")
 
 
 def delivery_state(stores: Stores, delivery_id: int) -> str | None:

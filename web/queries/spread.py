@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.settings import Settings
-from web.paging import as_page, by_stamp, us
+from web.paging import by_stamp, one_page, us
 from web.queries.pieces import decimal, finite, instant, sort, within
 from web.stores import Stores
 
@@ -33,7 +33,7 @@ def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:
     found = f"SELECT *, timestamp AS at FROM ({pair_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
     shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    return stores.text(as_page("analytics", found, "at DESC", shown, us("at")), query)
+    return one_page(stores, query, "analytics", found, "at DESC", shown, us("at"))
 
 
 def of_series(settings: Settings, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from common.timeframes import TIMEFRAMES_S
 from common.trades import from_us
-from web.paging import as_page, us
+from web.paging import as_page, page_text, us
 from web.queries.pieces import decimal, instant, within
 from web.stores import Stores
 
@@ -103,12 +103,9 @@ def _holds_enough(cursor: Cursor, query: Mapping[str, Any]) -> bool:
 def _read(cursor: Cursor, query: Mapping[str, Any]) -> tuple[str, int]:
     """The page, and how many ticks the window has, `fetch` at most."""
     by = _NEWEST_FIRST if query["order"] == "desc" else _NEWEST_FIRST.replace(" DESC", "")
-    found = (
-        "SELECT symbol, timestamp AS at, price, size, side, trade_id, seq, coalesce(seq, 0)::bigint AS place"
-        f" {_among(query)}"
-    )
+    found = f"SELECT symbol, timestamp AS at, price, size, side, trade_id, seq, coalesce(seq, 0)::bigint AS place {_among(query)}"
     columns = f"{decimal('price, size', query)}, side, trade_id, seq"
     shown = f"SELECT symbol, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
     cursor.execute(as_page("ticks", found, _NEWEST_FIRST, shown, us("at"), "place", "trade_id"), query)
-    text, count = cursor.fetchone()  # type: ignore[misc]
-    return text, count
+    row: Any = cursor.fetchone()
+    return page_text("ticks", row, query["limit"]), row[1]
