@@ -122,7 +122,7 @@ def times_powers(values: Array, powers: Array) -> Array:
     if not len(values) or not powers.any():
         return values
     largest = float(np.abs(values.astype(np.float64)).max()) * 10.0 ** float(powers.max())
-    if values.dtype == object or largest >= SAFE:
+    if values.dtype == object or largest >= SAFE or int(powers.max()) >= len(_POWERS):  # zeros are never large: nobody bought yet
         wide: Array = values.astype(object) * np.array([10 ** int(power) for power in powers], dtype=object)
         return wide
     product: Array = values * _POWERS[powers]
