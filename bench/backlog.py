@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,10 @@ def fill(client: redis.Redis, chunks: Iterable[list[str]], batch_rows: int) -> N
 
 
 def drain(
-    pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int = 2, producer: "subprocess.Popen[str] | None" = None
-) -> dict[str, Any]:
-    """Give the filled stream to the core once it is up (or let a `bench.producing` that waits begin), and wait until all is
+    pipeline: Pipeline, servers: PrivateServers, trades: int, writers: int = 2,
+    producers: "Sequence[subprocess.Popen[str]]" = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Give the filled stream to the core once it is up (or let `bench.producing` that waits begin), and wait until all is
     committed.
 
     Clock and meters run from there on: the imports of a start would count as much as a hundred thousand trades.
@@ -89,14 +90,14 @@ def drain(
     pids = {name: process.pid for name, process in (*pipeline.processes.items(), *servers.processes.items())}
     with MemoryMeter(pids) as memory:
         meter, began_s = CpuMeter(pids), time.monotonic()
-        _begin(pipeline, producer)
+        _begin(pipeline, producers)
         pipeline.wait(lambda: pipeline.scalar(_STORED) == trades, DEADLINE_S, "stored ticks")
         pipeline.wait(pipeline.is_at_rest, DEADLINE_S, "committed bars")
         took_s, used_s = time.monotonic() - began_s, meter.used_s()
         peak_mb = memory.peak_mb()
-    if producer and producer.stdout:
-        told = json.loads(producer.stdout.readline())
-        used_s["producer"], peak_mb["producer"] = told["cpu_s"], round(told["peak_mb"], 1)
+    for number, producer in enumerate(producers):
+        told = json.loads(producer.stdout.readline())  # type: ignore[union-attr]
+        used_s[f"producer_{number}"], peak_mb[f"producer_{number}"] = told["cpu_s"], round(told["peak_mb"], 1)
     cpu_us = {name: round(used / trades * 1e6, 2) for name, used in used_s.items()}
     return {
         "trades": trades,
@@ -107,11 +108,12 @@ def drain(
     }
 
 
-def _begin(pipeline: Pipeline, producer: "subprocess.Popen[str] | None") -> None:
-    if producer and producer.stdin:
+def _begin(pipeline: Pipeline, producers: "Sequence[subprocess.Popen[str]]") -> None:
+    for producer in producers:
+        assert producer.stdin
         producer.stdin.write("go\n")
         producer.stdin.flush()
-    else:
+    if not producers:
         pipeline.client.rename(_HELD, "trades")
 
 

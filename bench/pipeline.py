@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,14 +34,16 @@ _PAIR_ROWS = "SELECT count(*) FROM spread_analytics"
 Begin = Literal["messages", "stream"]
 
 
-def measure(trades: int, symbols: int, per_s: int, writers: int, begin: Begin = "messages") -> dict[str, Any]:
+def measure(
+    trades: int, symbols: int, per_s: int, writers: int, producers: int, begin: Begin = "messages"
+) -> dict[str, Any]:
     """Run once; answers the figures."""
     folder = Path(tempfile.mkdtemp(prefix="gems-bench-"))
     try:
         with PrivateServers(folder) as servers:
             rows = made_rows(trades, symbols, per_s)
             copied = _bare_copy(servers, folder, rows)
-            found = {**copied, **_pipeline(servers, folder, rows, symbols, per_s, writers, begin)}
+            found = {**copied, **_pipeline(servers, folder, rows, symbols, per_s, writers, producers, begin)}
             return {**found, "ratio_to_copy": round(found["trades_per_s"] / found["copy_rows_per_s"], 3)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -61,7 +63,7 @@ def _bare_copy(servers: PrivateServers, folder: Path, rows: list[str]) -> dict[s
 
 
 def _pipeline(
-    servers: PrivateServers, folder: Path, rows: list[str], symbols: int, per_s: int, writers: int, begin: Begin
+    servers: PrivateServers, folder: Path, rows: list[str], symbols: int, per_s: int, writers: int, producers: int, begin: Begin
 ) -> dict[str, Any]:
     house = a_house(servers, "gems_bench", folder, symbols)
     _make_leaves(house.database, rows)
@@ -71,8 +73,8 @@ def _pipeline(
             fill(house.client, [rows], house.settings.batch_rows)
             found = drain(house, servers, len(rows), writers)
         else:
-            with _producer(house, len(rows), per_s) as producer:
-                found = drain(house, servers, len(rows), writers, producer)
+            with _producing(house, len(rows), per_s, min(producers, symbols)) as processes:
+                found = drain(house, servers, len(rows), writers, processes)
         house.settle()
         found["pair_rows"], found["wrong_bars"] = house.scalar(_PAIR_ROWS), len(house.differences())
         return found
@@ -82,18 +84,22 @@ def _pipeline(
 
 
 @contextmanager
-def _producer(house: Pipeline, trades: int, per_s: int) -> "Iterator[subprocess.Popen[str]]":
-    """A producer that has made its messages, and waits."""
+def _producing(house: Pipeline, trades: int, per_s: int, producers: int) -> "Iterator[list[subprocess.Popen[str]]]":
+    """Producers that have made their messages, and wait; each has its share of the symbols."""
     command = [sys.executable, "-m", "bench.producing", str(trades), str(per_s)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **house.settings.to_env()}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout and process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with ExitStack() as stack:
+        processes = []
+        for share in range(producers):
+            process = subprocess.Popen(
+                [*command, str(share), str(producers)], cwd=ROOT, env={**os.environ, **house.settings.to_env()},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+        yield processes
 
 
 def _make_leaves(connection: Connection, rows: list[str]) -> None:
@@ -102,16 +108,19 @@ def _make_leaves(connection: Connection, rows: list[str]) -> None:
 
 
 @click.command()
-@click.option("--trades", default=1_000_000, show_default=True, help="How many.")
+@click.option("--trades", default=2_000_000, show_default=True, help="How many.")
 @click.option("--symbols", default=10, show_default=True)
 @click.option("--per-s", default=5_000, show_default=True, help="Trades a second of event time: fewer make more bars.")
+@click.option("--producers", default=2, show_default=True, help="Processes that parse messages, each of its own symbols.")
 @click.option("--writers", default=2, show_default=True)
 @click.option("--begin", type=click.Choice(["messages", "stream"]), default="messages", show_default=True, help="What waits.")
 @click.option("--runs", default=3, show_default=True, help="The figures are medians of these.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def main(trades: int, symbols: int, per_s: int, writers: int, begin: Begin, runs: int, as_json: bool) -> None:
+def main(
+    trades: int, symbols: int, per_s: int, producers: int, writers: int, begin: Begin, runs: int, as_json: bool
+) -> None:
     """Measure the pipeline on private servers."""
-    found = several(lambda: measure(trades, symbols, per_s, writers, begin), runs)
+    found = several(lambda: measure(trades, symbols, per_s, writers, producers, begin), runs)
     show(f"Pipeline: {trades:,} trades from {begin} to committed bars", found, as_json)
 
 

@@ -9,6 +9,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Collection, Sequence
 
 from bench.feed import made_rows
 from common.codec import parse_iso_us
@@ -48,9 +49,10 @@ class Memory:
         """Nothing is open."""
 
 
-def messages_of(rows: list[str]) -> list[bytes]:
-    """The rows as Binance's combined stream writes them."""
-    return [_message(*row.split(",")[:6]) for row in rows]
+def messages_of(rows: list[str], symbols: Collection[str]) -> list[bytes]:
+    """The rows of these symbols as Binance's combined stream writes them."""
+    fields = (row.split(",")[:6] for row in rows)
+    return [_message(*each) for each in fields if each[0] in symbols]
 
 
 def _message(symbol: str, trade_id: str, stamp: str, price: str, size: str, side: str) -> bytes:
@@ -61,11 +63,12 @@ def _message(symbol: str, trade_id: str, stamp: str, price: str, size: str, side
     ).encode()
 
 
-def produce(settings: Settings, messages: list[bytes]) -> dict[str, float]:
-    """Send all; answers CPU seconds of this process, and how long it took."""
+def produce(settings: Settings, symbols: Sequence[str], messages: list[bytes]) -> dict[str, float]:
+    """Send all messages of these symbols; answers CPU seconds of this process, and how long it took."""
     stop, client = Stop(), connect_redis(settings)
-    publisher = Publisher(client, Spool(settings.data_dir / "spool", settings.spool_max_mb << 20), stop)
-    flows = [Flow(symbol, SRC, "trades") for symbol in settings.symbols]
+    spool = Spool(settings.data_dir / f"spool-{symbols[0]}", settings.spool_max_mb << 20)
+    publisher = Publisher(client, spool, stop)
+    flows = [Flow(symbol, SRC, "trades") for symbol in symbols]
     feed = Feed(settings, flows, publisher, _no_catch_up, StreamClock(), stop, connect=lambda _url: Memory(messages, stop))
     sending = threading.Thread(target=publisher.run, name="publisher")
     used_s, began_s = time.process_time(), time.monotonic()
@@ -81,12 +84,14 @@ def _no_catch_up(flow: Flow) -> None:
 
 
 def main() -> None:
-    """`python -m bench.producing TRADES PER_S`; settings as in any process."""
+    """`python -m bench.producing TRADES PER_S SHARE OF`: the share's symbols of all those trades; settings as in any process."""
     settings = Settings.from_env()
-    messages = messages_of(made_rows(int(sys.argv[1]), len(settings.symbols), int(sys.argv[2])))
+    trades, per_s, share, of = map(int, sys.argv[1:])
+    symbols = settings.symbols[share::of]
+    messages = messages_of(made_rows(trades, len(settings.symbols), per_s), frozenset(symbols))
     print("ready", flush=True)
     sys.stdin.readline()
-    found = produce(settings, messages)
+    found = produce(settings, symbols, messages)
     print(json.dumps({**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}), flush=True)
 
 
