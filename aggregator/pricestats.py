@@ -31,6 +31,8 @@ NAMES = (
 #: What is kept of each bar in a window; the sums first, so that one pass adds them all up.
 _SUMMED = ("volume", "quote_volume", "taker_buy_volume", "true_range", "log_return_squared")
 _KEPT = (*_SUMMED, "close", "return", "gap")
+#: Of `gap`: 1 where the bar has one, else this where the bar before it has, whose close it uses. It must not spread from bar to bar.
+_GAP_BEFORE = 0.5
 _CLOSE, _RETURN, _GAP = (_KEPT.index(name) for name in ("close", "return", "gap"))
 #: Numbers of one field looked at in one go: bounds the memory of a long history.
 _CHUNK_NUMBERS = 250_000
@@ -75,7 +77,7 @@ class Windows:
     def _step(self, slots: Array, bars: Array) -> tuple[Array, Array]:
         first = np.concatenate(([True], slots[1:] != slots[:-1]))
         before = np.where(first, self._kept[slots, _CLOSE, -1], np.roll(bars[3], 1))
-        gap_before = np.where(first, self._kept[slots, _GAP, -1], np.roll(bars[7], 1))
+        gap_before = np.where(first, self._kept[slots, _GAP, -1] == 1, np.roll(bars[7], 1))
         kept, returns, logs = _kept_of(bars, before, gap_before)
         return _statistics(bars, returns, logs, self._move(slots, np.flatnonzero(first), kept))
 
@@ -121,7 +123,7 @@ def _kept_of(bars: Array, before: Array, gap_before: Array) -> tuple[Array, Arra
     returns = (closes - before) / before
     logs = np.where(np.abs(returns) > 0.5, np.log(closes / before), np.log1p(np.maximum(returns, -0.75)))
     true_ranges = np.maximum(highs, before) - np.minimum(lows, before)
-    kept = np.array([volumes, quotes, buys, true_ranges, logs * logs, closes, returns, np.fmax(gaps, gap_before)])
+    kept = np.array([volumes, quotes, buys, true_ranges, logs * logs, closes, returns, np.fmax(gaps, gap_before * _GAP_BEFORE)])
     return kept, returns, logs
 
 
@@ -136,7 +138,7 @@ def _statistics(bars: Array, returns: Array, logs: Array, windows: Array) -> tup
         returns, logs, _deviations(windows[:, _RETURN]), np.sqrt(squares), volume / window, (closes - opens) / opens * 100,
         highs - lows, quote / volume, (2 * bought - volume) / volume, ranges / window, (closes - highest) / highest,
     ])  # fmt: skip
-    return rows, (windows[:, _GAP] == 1).any(axis=1)
+    return rows, (windows[:, _GAP] > 0).any(axis=1)
 
 
 def _deviations(returns: Array) -> Array:
