@@ -31,7 +31,7 @@ NAMES = (
 #: What is kept of each bar in a window; the sums first, so that one pass adds them all up.
 _SUMMED = ("volume", "quote_volume", "taker_buy_volume", "true_range", "log_return_squared")
 _KEPT = (*_SUMMED, "close", "return", "gap")
-#: Of `gap`: 1 where the bar has one, else this where the bar before it has, whose close it uses. It must not spread from bar to bar.
+#: Of `gap`: 1 where the bar has one; this where only the bar before it has, whose close it uses: so it does not spread further.
 _GAP_BEFORE = 0.5
 _CLOSE, _RETURN, _GAP = (_KEPT.index(name) for name in ("close", "return", "gap"))
 #: Numbers of one field looked at in one go: bounds the memory of a long history.
