@@ -138,7 +138,8 @@ def _statistics(bars: Array, returns: Array, logs: Array, windows: Array) -> tup
         returns, logs, _deviations(windows[:, _RETURN]), np.sqrt(squares), volume / window, (closes - opens) / opens * 100,
         highs - lows, quote / volume, (2 * bought - volume) / volume, ranges / window, (closes - highest) / highest,
     ])  # fmt: skip
-    return rows, (windows[:, _GAP] > 0).any(axis=1)
+    gaps: Array = np.fmax.reduce(windows[:, _GAP], axis=1) > 0
+    return rows, gaps
 
 
 def _deviations(returns: Array) -> Array:
