@@ -140,8 +140,17 @@ class Pipeline:
         while not reached():
             dead = [name for name, process in self.processes.items() if process.poll() is not None]
             assert not dead, f"{dead} ended by themselves"
-            assert time.monotonic() < until_s, f"no {what} after {deadline_s} s; marks: {self.rows(MARKS)}"
+            assert time.monotonic() < until_s, f"no {what} after {deadline_s} s; marks: {self.rows(MARKS)}; {self._state()}"
             time.sleep(0.05)
+
+    def _state(self) -> str:
+        """What `is_at_rest` looks at, for the sentence of a failure."""
+        group = {stream: (self.client.xinfo_stream(stream)["last-generated-id"], self.client.xinfo_groups(stream))
+                 for stream in stream_names(self.settings) if self.client.exists(stream)}  # fmt: skip
+        gaps = self.rows("SELECT symbol, first_id, last_id, state, note FROM gaps WHERE state <> 'closed' LIMIT 5")
+        positions = self.rows("SELECT shard, position_ms, position_seq, watermarks FROM checkpoints")
+        counts = [self.scalar(query) for query in (DUE_MARKS, FOLLOWERS)]
+        return f"streams {group}; checkpoints {positions}; due marks, followers {counts}; gaps {gaps}"
 
     def differences(self) -> list[tuple[Any, ...]]:
         """Where closed bars and ticks differ; empty: law 3 holds."""

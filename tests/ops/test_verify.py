@@ -19,7 +19,7 @@ from common.streams import connect_redis
 from common.trades import US_PER_DAY, Trade, from_us
 from ops.cli import gems, main
 from ops.house import House
-from tests.pipeline import Pipeline, a_pipeline
+from tests.pipeline import FOLLOWERS, Pipeline, a_pipeline
 
 pytestmark = pytest.mark.process
 #: Of each kind that is compared in another way: by a formula, by a task.
@@ -90,9 +90,12 @@ def at_rest(servers, fresh_databases, tmp_path_factory) -> Iterator[Pipeline]:
 def broken(at_rest: Pipeline) -> Iterator[Pipeline]:
     """The same; whatever the test does to its tables is undone."""
     yield at_rest
-    for table in KEPT:
-        run(at_rest, f"DELETE FROM {table}")  # noqa: S608
-        run(at_rest, f"INSERT INTO {table} SELECT * FROM kept_{table}")  # noqa: S608
+    at_rest.wait(lambda: at_rest.scalar(FOLLOWERS) == 0, 60, "end of what follows a repair")
+    with at_rest.database, at_rest.database.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {', '.join(KEPT)} IN SHARE ROW EXCLUSIVE MODE")  # against a task that still writes
+        for table in KEPT:
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM kept_{table}")  # noqa: S608
 
 
 def run(pipeline: Pipeline, statement: str, *params: Any) -> int:

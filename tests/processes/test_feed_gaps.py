@@ -153,6 +153,7 @@ def test_a_silent_subscription_among_others_is_left_and_its_trades_are_fetched(p
 def test_two_producers_at_once_give_the_tables_of_one(pipeline, feed, tmp_path, exchange):
     spare = feed.model_copy(update={"data_dir": tmp_path / "spare"})
     with producing(feed) as one, producing(spare) as two:
+        until(lambda: "connected to" in one.log() and "connected to" in two.log(), "both connections")
         stored_past(pipeline, exchange)
         one.stop(signal.SIGKILL)
         exchange.post("/sim/drop")

@@ -53,8 +53,10 @@ def test_trades_flow_into_the_database(running: Instance) -> None:
 
 
 def test_redis_cli_shows_the_writers(running: Instance) -> None:
-    asked = wait_until(lambda: running.run("redis-cli", "--", "XINFO", "GROUPS", "trades").stdout, 30, "group")
-    assert "writers" in asked
+    def asked() -> str:
+        return running.run("redis-cli", "--", "XINFO", "GROUPS", "trades").stdout
+
+    assert wait_until(lambda: "writers" in asked(), 30, "group of writers")
 
 
 def test_a_second_up_on_the_same_data_directory_is_refused(running: Instance) -> None:
