@@ -126,7 +126,8 @@ class Service:
         while not self._stop.requested():
             began_s = time.monotonic()
             self._turn()
-            self._stop.wait(max(0.0, TURN_S - (time.monotonic() - began_s)))
+            if not self._tail.is_behind:
+                self._stop.wait(max(0.0, TURN_S - (time.monotonic() - began_s)))
         self._commit()
 
     def _start(self) -> None:
@@ -187,13 +188,10 @@ class Service:
             self._note_lost(self._held)
             self._core.trust()
             self._next_commit_s = 0.0
-        if not self._tail.is_behind:
-            changed, self._held.changed = self._held.changed, set()
-        else:
-            changed = set()
+        changed, self._held.changed = self._held.changed, set()
         if self._is_commit_due():
             self._commit()
-        if changed or not self._tail.is_behind:
+        if not self._tail.is_behind:
             self._live.tell(self._core, changed)
         if self._heartbeat.due():
             self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
