@@ -168,7 +168,8 @@ def house(servers: PrivateServers, tmp_path: Path) -> Iterator[House]:
         exchange = stack.enter_context(
             running_exchange(tmp_path / "sim", sim_rate=RATE, symbols=",".join(SYMBOLS), history="5s")
         )
-        settings = feed_settings(own, exchange, symbols=SYMBOLS)
+        # A promoted replica calls entries pending whose acknowledgement it never heard of: another worker claims them.
+        settings = feed_settings(own, exchange, symbols=SYMBOLS, claim_after_s=20.0)
         made = House(servers, settings, exchange, address)
         stack.callback(made.disks.remove)
         names = ("writer_0", "writer_1", "aggregator_0", "tasks")
