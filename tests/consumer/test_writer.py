@@ -156,3 +156,14 @@ def test_what_nobody_can_store_is_a_dead_letter_with_its_reason_and_place(settin
     letters = rows(database, "SELECT row_number, field, reason, src FROM dead_letters ORDER BY row_number")
     assert [(number, field) for number, field, *_ in letters] == [(0, "row"), (2, "price"), (4, "trade_id")]
     assert letters[1][2] == "price must be above 0, was '0'" and letters[1][3] == "odd\\x00source"
+
+
+def test_a_read_that_brings_more_than_a_transaction_is_to_have_is_stored_whole(settings, redis_client, database, group):
+    """The worker's own entries, of a run before: ten are asked for at a time, of which each fills a transaction."""
+    small = settings.model_copy(update={"commit_rows": 10, "batch_rows": 1})
+    for first in range(0, 300, 30):
+        send(redis_client, *[trade(trade_id) for trade_id in range(first, first + 30)])
+    hand_out(redis_client, "worker-1", 10)
+    with a_writer(small):
+        wait(lambda: pending(redis_client) == 0, "all entries acknowledged")
+    assert stored_ids(database) == list(range(300))
