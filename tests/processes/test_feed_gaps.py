@@ -84,9 +84,10 @@ def test_a_faulty_line_loses_no_trade_and_no_bar(pipeline, feed, redis_client, e
 def test_ids_that_are_missing_are_fetched_and_their_bars_are_whole_again(pipeline, feed, database, redis_client, exchange):
     """As after a restored PostgreSQL whose stream was trimmed: ticks are gone, a gap says which."""
     with producing(feed) as producer:
+        pipeline.wait(lambda: pipeline.rows(EXTENT, "ETHUSDT")[0][2] >= 300, 60, "300 trades")
         stored_past(pipeline, exchange)
-        ((first_id, _, count, _),) = pipeline.rows(EXTENT, "ETHUSDT")
-        gone = first_id + 20, first_id + min(count, 300) - 20
+        ((first_id, _, _, _),) = pipeline.rows(EXTENT, "ETHUSDT")
+        gone = first_id + 20, first_id + 280
         (_, from_us), (_, to_us) = pipeline.rows(STAMPS, "ETHUSDT", gone[0] - 1, gone[1] + 1)
         with transaction(database), database.cursor() as cursor:
             cursor.execute("DELETE FROM raw_ticks WHERE symbol = 'ETHUSDT' AND trade_id BETWEEN %s AND %s", gone)

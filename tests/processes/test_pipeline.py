@@ -67,15 +67,20 @@ def test_repeated_trades_are_stored_and_counted_once(pipeline):
 
 
 def test_a_late_trade_revises_its_bars_once(pipeline):
-    trades = walk(1, 4_000, now_us() - 400_000_000, 90_000)
+    start_us = now_us() - 400_000_000
+    start_us -= start_us % 300_000_000
+    trades = walk(1, 3_500, start_us, 90_000)
     late = trades.pop(500)
+    counted = "SELECT count(*) FROM processed_bars WHERE timestamp < %s"
+    closed = from_us(start_us + 300_000_000)  # the newest trade is past it; what is open behind it may close at any time
     pipeline.send(trades)
     pipeline.settle()
-    before = pipeline.scalar("SELECT count(*) FROM processed_bars")
+    before = pipeline.scalar(counted, closed)
+    assert before == 300 + 5 + 1
     pipeline.send([late._replace(price="99999")])
     pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") == 3, 30, "revised 1s, 1m and 5m bar")
     check(pipeline, trades, len(trades) + 1)
-    assert pipeline.scalar("SELECT count(*) FROM processed_bars") == before
+    assert pipeline.scalar(counted, closed) == before
     assert pipeline.rows("SELECT DISTINCT high, revision FROM processed_bars WHERE revision > 0") == [(99999, 1)]
 
 
