@@ -19,7 +19,7 @@ import random
 import time
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -158,6 +158,7 @@ class PairSeries:
     added_at: datetime | None
     removed_at: datetime | None
     last_row_at: datetime | None
+    newest: PairRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +315,8 @@ class Client:
         return self._listed(StatsRow, "/api/analytics/stats/", "stats", query)
 
     def pairs(self, **query: Any) -> Iterator[PairSeries]:
-        """The pair series that are kept up to date; `all=True`: also those that were."""
-        return self._listed(PairSeries, "/api/analytics/pairs/", "pairs", query, paged=False)
+        """The pair series that are kept up to date; `all=True`: also those that were; `newest=True`: each with its last row."""
+        return self._listed(PairSeries, "/api/analytics/pairs/", "pairs", {**query, **_EXACT}, paged=False)
 
     def alerts(self, **query: Any) -> Iterator[Alert]:
         """Alerts, newest first, by `status`, `symbol_pair`, `severity`, `alert_type`, `start`, `end`."""
@@ -549,4 +550,6 @@ def _value(hint: Any, value: Any) -> Any:
         return tuple(_value(typing.get_args(hint)[0], each) for each in value)
     if hint is datetime:
         return datetime.fromisoformat(value)
+    if is_dataclass(hint):
+        return _made(typing.cast(Any, hint), value)
     return hint(value) if hint in (Decimal, float) else value

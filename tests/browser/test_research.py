@@ -90,3 +90,15 @@ def test_rules_that_make_no_sense_are_shown_at_their_field(page_of: Opens) -> No
     dashboard.page.click("#backtest-form button")
     wait_until(lambda: "below entry" in dashboard.text("#backtest-fault"), 10, "sentence of the refusal")
     assert dashboard.page.get_attribute("#backtest-exit", "aria-invalid") == "true"
+
+
+def test_live_pairs_are_the_newest_rows_of_the_api_asked_for_at_once(page_of: Opens) -> None:
+    dashboard = page_of()
+    told = dashboard.api("/api/analytics/pairs/?timeframe=1s&newest=true")["pairs"]
+    expected = [
+        [row["symbol_pair"].replace("_", "/"), f"{row['newest']['z_score']:.2f}", f"{row['newest']['correlation']:.3f}"]
+        for row in told
+    ]
+    wait_until(lambda: [[row[0], row[1], row[3]] for row in table(dashboard, "#scanner-rows")] == expected, 15, "live pairs")
+    assert len(expected) == 2
+    assert not [address for address in dashboard.asked if "/analytics/spread/" in address and "limit=1&" in f"{address}&"]

@@ -46,6 +46,28 @@ def test_a_series_is_added_listed_and_removed(client: FlaskClient, database: Con
     assert client.post(PAIRS, json=body).status_code == 201
 
 
+def test_the_list_has_the_newest_row_of_each_where_asked_for(client: FlaskClient, database: Connection) -> None:
+    for window in (30, 60):
+        client.post(PAIRS, json={"symbol1": "BTCUSDT", "symbol2": "ETHUSDT", "window": window})
+    client.post(PAIRS, json={"symbols": ["BTCUSDT", "ETHUSDT", "SOLUSDT"]})
+    add_pair_rows(database, "BTCUSDT_ETHUSDT", [
+        {"timestamp": AT, "spread": 1.0}, {"timestamp": second(1), "spread": 2.0, "z_score": float("nan")},
+        {"timestamp": second(2), "timeframe": "1m", "spread": 3.0},
+    ])  # fmt: skip
+    add_pair_rows(database, "BTCUSDT_ETHUSDT_SOLUSDT", [{"timestamp": AT, "hedge_ratios": [1.5, None], "leg_prices": [3, 2, 1]}])
+    rows = {
+        (row["symbol_pair"], row["window"]): row["newest"]
+        for row in client.get(PAIRS + "?newest=true&timeframe=1s").get_json()["pairs"]
+    }
+    assert rows["BTCUSDT_ETHUSDT", 30] is None, "it has no rows yet"
+    assert [rows["BTCUSDT_ETHUSDT", 60]] == client.get(SPREAD + "&limit=1").get_json()["analytics"]
+    assert rows["BTCUSDT_ETHUSDT", 60]["spread"] == 2 and rows["BTCUSDT_ETHUSDT", 60]["z_score"] is None
+    assert rows["BTCUSDT_ETHUSDT_SOLUSDT", 60]["leg_prices"] == [3, 2, 1]
+    exact = client.get(PAIRS + "?newest=true&window=60&decimals=string").get_json()["pairs"]
+    assert [row["newest"]["symbol1_price"] for row in exact] == ["43000.5", "43000.5"]
+    assert all("newest" not in row for row in client.get(PAIRS).get_json()["pairs"])
+
+
 def test_a_basket_is_a_series_too(client: FlaskClient) -> None:
     made = client.post(PAIRS, json={"symbols": ["BTCUSDT", "ETHUSDT", "SOLUSDT"], "method": "johansen"}).get_json()
     assert (made["symbol_pair"], made["method"], made["window"]) == ("BTCUSDT_ETHUSDT_SOLUSDT", "johansen", 60)

@@ -7,24 +7,32 @@ from typing import Any
 from common.database import transaction
 from common.pairseries import LIVE, Series, SeriesKey, add, remove
 from web.queries.pieces import as_list, instant
+from web.queries.spread import shown_columns
 from web.stores import Stores
 
-_LAST = """
-(SELECT r.timestamp FROM spread_analytics r WHERE (r.symbol_pair, r.timeframe, r.window_bars, r.method)
-    = (s.symbol_pair, s.timeframe, s.window_bars, s.method) ORDER BY r.timestamp DESC LIMIT 1)
+_NEWEST = """
+FROM spread_analytics r WHERE (r.symbol_pair, r.timeframe, r.window_bars, r.method)
+    = (s.symbol_pair, s.timeframe, s.window_bars, s.method) ORDER BY r.timestamp DESC LIMIT 1
 """
-_ROW = f"""
-SELECT symbol_pair, symbols, timeframe, window_bars AS window, method,
+_LAST = f"(SELECT r.timestamp {_NEWEST})"
+_COLUMNS = f"""symbol_pair, symbols, timeframe, window_bars AS window, method,
     CASE WHEN in_settings THEN 'settings' WHEN requested THEN 'request' ELSE 'computed' END AS origin, {LIVE} AS live,
-    {instant("added_at")} AS added_at, {instant("removed_at")} AS removed_at, {instant(_LAST)} AS last_row_at FROM pair_series s
-"""
+    {instant("added_at")} AS added_at, {instant("removed_at")} AS removed_at, {instant(_LAST)} AS last_row_at"""
+_ROW = f"SELECT {_COLUMNS} FROM pair_series s"
 
 
 def list_pairs(stores: Stores, query: Mapping[str, Any]) -> str:
-    """`{"pairs": [...], "count"}` of the live series; with `all`, also of those that have rows alone."""
+    """`{"pairs": [...], "count"}` of the live series; `all`: also of those with rows alone; `newest`: each with its last row."""
+    newest = f", {_newest_row(query)} AS newest" if query.get("newest") else ""
     filters = ["true" if query.get("all") else LIVE]
     filters += [f"{column} = %({name})s" for name, column in _FILTERS.items() if query.get(name) is not None]
-    return stores.text(as_list("pairs", f"{_ROW} WHERE {' AND '.join(filters)} ORDER BY 1, 3, 4, 5"), query)
+    rows = f"SELECT {_COLUMNS}{newest} FROM pair_series s WHERE {' AND '.join(filters)} ORDER BY 1, 3, 4, 5"
+    return stores.text(as_list("pairs", rows), query)
+
+
+def _newest_row(query: Mapping[str, Any]) -> str:
+    columns = f"{instant('timestamp')} AS timestamp, {shown_columns(query)}, window_bars AS window, method"
+    return f"(SELECT row_to_json(newest) FROM (SELECT {columns} {_NEWEST}) AS newest)"
 
 
 _FILTERS = {"symbol_pair": "symbol_pair", "timeframe": "timeframe", "window": "window_bars", "method": "method"}

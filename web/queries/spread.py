@@ -24,16 +24,21 @@ _OF_SERIES = (
 def spread_rows(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of the rows of a series; with `as_of`, the rows and tests that were written by then."""
     query = by_stamp(of_series(stores.settings, query))
-    floats = ", ".join(map(finite, (*PAIR_FLOATS, *PAIR_TESTS)))
-    columns = (
-        f"{decimal('symbol1_price, symbol2_price', query)}, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at,"
-        f" hedge_ratios, {decimal('leg_prices', query, 'text[]')},"
-        f" carried, has_gap, revision, {instant('written_at')} AS written_at, %(window)s AS window, %(method)s::text AS method"
-    )
+    columns = f"{shown_columns(query)}, %(window)s AS window, %(method)s::text AS method"
     found = f"SELECT *, timestamp AS at FROM ({pair_versions(query)}) AS versions"
     by = sort(query["order"]).replace("timestamp", "at")
     shown = f"SELECT {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
     return one_page(stores, query, "analytics", found, "at DESC", shown, us("at"))
+
+
+def shown_columns(query: Mapping[str, Any]) -> str:
+    """SQL of a row as it is answered, but for its `timestamp`, `window` and `method`."""
+    floats = ", ".join(map(finite, (*PAIR_FLOATS, *PAIR_TESTS)))
+    return (
+        f"{decimal('symbol1_price, symbol2_price', query)}, {floats}, is_cointegrated, {instant('coint_at')} AS coint_at,"
+        f" hedge_ratios, {decimal('leg_prices', query, 'text[]')},"
+        f" carried, has_gap, revision, {instant('written_at')} AS written_at"
+    )
 
 
 def of_series(settings: Settings, query: Mapping[str, Any]) -> dict[str, Any]:

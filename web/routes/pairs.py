@@ -11,8 +11,8 @@ from web.api import Blueprint, json_text, stores
 from web.errors import Conflict, NotFound, bad
 from web.paging import Page
 from web.queries.pairs import add_pair, list_pairs, remove_pair
-from web.routes.spread import Method, OfSeries, known_legs, series_of
-from web.schemas import Body, PairName, Timeframe, Whole
+from web.routes.spread import Method, OfSeries, PairRow, known_legs, series_of
+from web.schemas import Body, PairName, Timeframe, Whole, decimals_field
 
 blueprint = Blueprint("pairs", __name__, url_prefix="/api/analytics/pairs", description="Pair series that are kept up to date")
 
@@ -30,6 +30,8 @@ class PairsQuery(SeriesQuery):
 
     symbol_pair = PairName()
     all = fields.Boolean(load_default=False, metadata={"description": "Also series that are not live but have rows."})
+    newest = fields.Boolean(load_default=False, metadata={"description": "Also the newest row of each."})
+    decimals = decimals_field()
 
 
 class PairSeries(Schema):
@@ -45,6 +47,7 @@ class PairSeries(Schema):
     added_at = fields.String()
     removed_at = fields.String(allow_none=True)
     last_row_at = fields.String(allow_none=True)
+    newest = fields.Nested(PairRow, allow_none=True, metadata={"description": "Only where asked for; null: it has none yet."})
     task_id = fields.String(metadata={"description": "Where it was added: the task that fills its past."})
 
 

@@ -2,7 +2,6 @@
 
 import { $, el, say } from "./dom.js";
 import { get } from "./api.js";
-import { named } from "./follow.js";
 import { number, statistic } from "./format.js";
 import { CONFIG, keyOf } from "./view.js";
 
@@ -32,18 +31,20 @@ export class Scanner {
     $("scanner").hidden = !wanted.length;
   }
 
-  /** The newest row of each; live events go on from there. */
+  /** The newest row of each, in one answer; live events go on from there. */
   async load() {
     const { timeframe } = this;
-    for (const [key, { series }] of this.lines) {
-      if (!series.legs) continue;
-      try {
-        const { analytics } = await get("/api/analytics/spread/", { ...named({ ...series, timeframe }, series.legs), limit: 1 });
-        if (this.timeframe !== timeframe) return;
-        if (analytics.length) this.rows.set(key, analytics[0]);
-      } catch { /* it is asked again with the next load; the strip says why */ }
-    }
+    if (!this.lines.size) return;
+    try {
+      const { pairs } = await get("/api/analytics/pairs/", { timeframe, newest: true });
+      if (this.timeframe !== timeframe) return;
+      for (const { newest, ...series } of pairs) this.take(keyOfRow(series), newest);
+    } catch { /* it is asked again with the next load; the strip says why */ }
     this.draw();
+  }
+
+  take(key, row) {
+    if (row && this.lines.has(key) && !(this.rows.get(key)?.timestamp > row.timestamp)) this.rows.set(key, row);
   }
 
   hear(row) {
@@ -53,6 +54,7 @@ export class Scanner {
 
   draw(view = this.view) {
     this.view = view;
+    if (!view) return; // a page that nobody has seen yet has drawn nothing
     for (const [key, { row: line, cells }] of this.lines) {
       const row = this.rows.get(key);
       line.classList.toggle("chosen", key === keyOf(view));
