@@ -58,9 +58,7 @@ class SessionResource(MethodView):
             raise Unknown("this key opens nothing: it is unknown or revoked")
         response = jsonify({"keys": "on", "name": key.name, "scope": key.scope})
         token = session_token(session_secret(), key, int(time.time()) + LASTS_S)
-        response.set_cookie(
-            COOKIE, token, max_age=LASTS_S, path="/", httponly=True, samesite="Strict", secure=request.is_secure
-        )
+        response.set_cookie(COOKIE, token, max_age=LASTS_S, path="/", httponly=True, samesite="Strict", secure=request.is_secure)
         return response
 
     @blueprint.doc(security=[])
