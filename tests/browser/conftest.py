@@ -82,7 +82,7 @@ def page_of(browser: "Browser", still: StillHouse) -> Iterator[Callable[..., Das
         contexts.append(browser.new_context(viewport=size, timezone_id="America/New_York", **options))
         dashboard = Dashboard(contexts[-1].new_page(), still.url)
         dashboard.page.goto(f"{still.url}/{query}")
-        wait_until(lambda: dashboard.look("bars") and dashboard.look("live")["state"] == "live", 30, "bars and a live line")
+        wait_until(lambda: dashboard.look("bars") and dashboard.look("live")["state"] == "live", 60, "bars and a live line")
         return dashboard
 
     yield opened

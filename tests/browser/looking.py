@@ -27,7 +27,7 @@ class Dashboard:
             self.page.goto(f"{self.url}/")
             self.home = self.address  # with the view in it, once the page has begun
         wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 60, "z-score drawn")
-        wait_until(lambda: self.look("live")["state"] == "live", 20, "live line")
+        wait_until(lambda: self.look("live")["state"] == "live", 60, "live line")
         return self
 
     @property

@@ -25,7 +25,7 @@ def create(dashboard: Dashboard) -> Any:
     """Press the button and wait until the alert is stored."""
     before = count(dashboard)
     dashboard.page.click("#alert-form button[type=submit]")
-    wait_until(lambda: count(dashboard) == before + 1, 10, f"alert; the form says {dashboard.text('#alert-fault')!r}")
+    wait_until(lambda: count(dashboard) == before + 1, 60, f"alert; the form says {dashboard.text('#alert-fault')!r}")
     return newest(dashboard)
 
 
@@ -53,12 +53,12 @@ def test_a_click_on_the_candles_makes_an_alert_at_that_price(page_of: Opens) -> 
     alert = create(dashboard)
     assert (alert["alert_type"], alert["symbol_pair"], alert["timeframe"]) == ("price_above", "BTCUSDT", "1s")
     assert alert["condition"]["threshold"] == pytest.approx(level, rel=1e-4)
-    wait_until(lambda: alert["condition"]["threshold"] in dashboard.look("levels"), 10, "level drawn")
+    wait_until(lambda: alert["condition"]["threshold"] in dashboard.look("levels"), 60, "level drawn")
 
 
 def test_a_click_on_the_z_score_makes_an_alert_of_the_series_in_view(page_of: Opens) -> None:
     dashboard = page_of()
-    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 20, "rows of the pair")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "rows of the pair")
     dashboard.frame()
     assert "z-score below minus 1." in click_at(dashboard, "z", -1.5, "#pair-chart")
     dashboard.page.click("#pair-chart .offer")
@@ -92,7 +92,7 @@ def test_an_alert_with_options_is_paused_resumed_read_and_deleted(page_of: Opens
     assert (alert["severity"], alert["note"]) == ("critical", "call <b>the desk</b>")
     assert (alert["condition"]["for_bars"], alert["condition"]["clear"]) == (3, 1)
     item = f"#alert-list li[data-id='{alert['id']}']"
-    wait_until(lambda: page.is_visible(item), 10, "alert in the list")
+    wait_until(lambda: page.is_visible(item), 60, "alert in the list")
     assert "call <b>the desk</b>" in page.inner_text(item)
     assert "critical" in page.inner_text(item)
     assert "for 3 bars, over at 1" in page.inner_text(item)
@@ -120,7 +120,7 @@ def test_a_refused_option_is_shown_at_its_field(page_of: Opens) -> None:
     dashboard.page.fill("#alert-clear", "9")
     dashboard.page.click("#alert-form summary")
     dashboard.page.click("#alert-form button[type=submit]")
-    wait_until(lambda: dashboard.page.get_attribute("#alert-clear", "aria-invalid") == "true", 10, "mark at the field")
+    wait_until(lambda: dashboard.page.get_attribute("#alert-clear", "aria-invalid") == "true", 60, "mark at the field")
     assert "clear" in dashboard.text("#alert-fault")
     assert dashboard.page.is_visible("#alert-clear")
 

@@ -70,7 +70,7 @@ def test_pair_drawn_is_the_pair_of_the_api(dashboard: Dashboard) -> None:
 
 def test_a_new_bar_is_drawn_within_seconds_of_its_trades(dashboard: Dashboard) -> None:
     newest = dashboard.look("bars")[-1]["time"]
-    wait_until(lambda: dashboard.look("bars")[-1]["time"] >= newest + 2, 10, "newer bar")
+    wait_until(lambda: dashboard.look("bars")[-1]["time"] >= newest + 2, 60, "newer bar")
     behind_s = time.time() - dashboard.look("bars")[-1]["time"]
     assert behind_s < 5
     assert "trades/s" in dashboard.text("#gauges")
@@ -87,9 +87,9 @@ def test_the_page_asks_no_other_host_and_has_no_fault(dashboard: Dashboard) -> N
 
 
 def test_all_pairs_are_listed_and_a_click_looks_at_one(dashboard: Dashboard) -> None:
-    wait_until(lambda: re.search(r"BTCUSDT/SOLUSDT\s+-?\d", dashboard.text("#scanner")), 10, "numbers of the second pair")
+    wait_until(lambda: re.search(r"BTCUSDT/SOLUSDT\s+-?\d", dashboard.text("#scanner")), 60, "numbers of the second pair")
     dashboard.page.click("#scanner >> text=BTCUSDT/SOLUSDT")
-    wait_until(lambda: len(dashboard.look("pairRows")) > 60, 10, "rows of the second pair")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 60, 60, "rows of the second pair")
     assert dashboard.text("#pair-title") == "BTCUSDT on SOLUSDT"
     assert "pair=BTCUSDT_SOLUSDT" in dashboard.address
 
@@ -102,24 +102,24 @@ def test_an_alert_made_by_hand_is_told_listed_and_deleted(dashboard: Dashboard) 
     page.click("#alert-form summary")
     page.check("#alert-once")
     page.click("#alert-form button[type=submit]")
-    wait_until(lambda: "price above 1: now" in dashboard.text("#notices"), 15, "notice of the alert")
-    wait_until(lambda: "triggered" in dashboard.text("#alert-list"), 10, "triggered alert in the list")
+    wait_until(lambda: "price above 1: now" in dashboard.text("#notices"), 60, "notice of the alert")
+    wait_until(lambda: "triggered" in dashboard.text("#alert-list"), 60, "triggered alert in the list")
     alert = dashboard.api("/api/analytics/alerts/")["alerts"][0]
     assert (alert["alert_type"], alert["symbol_pair"], alert["status"]) == ("price_above", "BTCUSDT", "triggered")
     page.click(f"#alert-list li[data-id='{alert['id']}'] [data-do=ack]")
-    wait_until(lambda: "acknowledged" in dashboard.text("#alert-list"), 10, "acknowledged alert in the list")
+    wait_until(lambda: "acknowledged" in dashboard.text("#alert-list"), 60, "acknowledged alert in the list")
     page.click(f"#alert-list li[data-id='{alert['id']}'] [data-do=history]")
-    wait_until(lambda: page.query_selector("#alert-list .events"), 10, "history of the alert")
+    wait_until(lambda: page.query_selector("#alert-list .events"), 60, "history of the alert")
     assert "triggered at" in page.inner_text("#alert-list .events")
     page.click(f"#alert-list li[data-id='{alert['id']}'] [data-do=delete]")
-    wait_until(lambda: not page.query_selector(f"#alert-list li[data-id='{alert['id']}']"), 10, "alert gone")
+    wait_until(lambda: not page.query_selector(f"#alert-list li[data-id='{alert['id']}']"), 60, "alert gone")
 
 
 def test_a_refused_alert_says_why_at_its_field(dashboard: Dashboard) -> None:
     dashboard.page.select_option("#alert-type", "correlation_break")
     dashboard.page.fill("#alert-threshold", "7")
     dashboard.page.click("#alert-form button[type=submit]")
-    wait_until(lambda: "must be from -1 to 1" in dashboard.text("#alert-fault"), 10, "sentence of the refusal")
+    wait_until(lambda: "must be from -1 to 1" in dashboard.text("#alert-fault"), 60, "sentence of the refusal")
     assert dashboard.page.get_attribute("#alert-threshold", "aria-invalid") == "true"
 
 
@@ -127,10 +127,10 @@ def test_after_the_web_is_killed_the_page_goes_on_without_a_hole(running: Instan
     for process in family(running.processes()["web"]["pid"]):
         os.kill(process.pid, signal.SIGKILL)
     killed_s = time.time()
-    wait_until(lambda: dashboard.look("live")["state"] == "retrying", 10, "line that is down")
-    wait_until(lambda: dashboard.look("live")["state"] == "live", 40, "live line again")
-    wait_until(lambda: dashboard.look("bars")[-1]["time"] > killed_s + 2, 20, "bars after the outage")
-    wait_until(lambda: dashboard.look("bars")[-3]["closed"], 10, "closed bars after the outage")
+    wait_until(lambda: dashboard.look("live")["state"] == "retrying", 60, "line that is down")
+    wait_until(lambda: dashboard.look("live")["state"] == "live", 60, "live line again")
+    wait_until(lambda: dashboard.look("bars")[-1]["time"] > killed_s + 2, 60, "bars after the outage")
+    wait_until(lambda: dashboard.look("bars")[-3]["closed"], 60, "closed bars after the outage")
     assert closed_alike(dashboard) > 60
 
 
@@ -138,7 +138,7 @@ def test_a_late_trade_redraws_its_bar_with_its_revision(dashboard: Dashboard) ->
     bar = dashboard.look("bars")[-20]
     late = {"symbol": "BTCUSDT", "ts": int(bar["time"] * 1000) + 500, "price": str(bar["high"] + 1000), "size": "0.5"}
     assert dashboard.page.request.post(f"{dashboard.url}/api/ingestion/ingest/", data={"ticks": [late]}).ok
-    wait_until(lambda: _high(dashboard, bar["time"]) == bar["high"] + 1000, 20, "bar drawn anew")
+    wait_until(lambda: _high(dashboard, bar["time"]) == bar["high"] + 1000, 60, "bar drawn anew")
     (revised,) = (row for row in dashboard.look("bars") if row["time"] == bar["time"])
     assert (revised["revision"], revised["tick_count"]) == (bar["revision"] + 1, bar["tick_count"] + 1)
 
@@ -154,9 +154,9 @@ def test_after_a_sleep_everything_is_loaded_anew(running: Instance, browser: "Br
     slept = Dashboard(page, running.url).open()
     slept.asked.clear()
     page.clock.fast_forward("10:00")
-    wait_until(lambda: any("/api/stream?" in url and "since=" not in url for url in slept.asked), 10, "new line")
-    wait_until(lambda: any("/bars/?" in url and "start=" not in url for url in slept.asked), 10, "bars asked for anew")
-    wait_until(lambda: slept.look("live")["state"] == "live", 10, "live line again")
+    wait_until(lambda: any("/api/stream?" in url and "since=" not in url for url in slept.asked), 60, "new line")
+    wait_until(lambda: any("/bars/?" in url and "start=" not in url for url in slept.asked), 60, "bars asked for anew")
+    wait_until(lambda: slept.look("live")["state"] == "live", 60, "live line again")
     assert closed_alike(slept) > 60
     page.close()
 
@@ -166,10 +166,10 @@ def test_an_uploaded_file_is_followed_to_its_end_and_can_be_looked_at(dashboard:
     ticks = tmp_path / "ticks.ndjson"
     ticks.write_text("".join(_tick("NEWUSDT", start + at / 4, 10 + at % 7) for at in range(400)))
     dashboard.page.set_input_files("#upload-file", str(ticks))
-    wait_until(lambda: re.search(r"\bdone\b", dashboard.text("#uploads")), 30, "finished upload")
-    wait_until(lambda: dashboard.page.query_selector("#pick-symbol option[value=NEWUSDT]"), 10, "new symbol to pick")
+    wait_until(lambda: re.search(r"\bdone\b", dashboard.text("#uploads")), 60, "finished upload")
+    wait_until(lambda: dashboard.page.query_selector("#pick-symbol option[value=NEWUSDT]"), 60, "new symbol to pick")
     dashboard.page.select_option("#pick-symbol", "NEWUSDT")
-    wait_until(lambda: len(dashboard.look("bars")) > 50, 20, "bars of the uploaded symbol")
+    wait_until(lambda: len(dashboard.look("bars")) > 50, 60, "bars of the uploaded symbol")
     assert "symbol=NEWUSDT" in dashboard.address
 
 
@@ -180,18 +180,18 @@ def _tick(symbol: str, at_s: float, price: float) -> str:
 def test_the_view_lives_in_the_address(dashboard: Dashboard) -> None:
     page = dashboard.page
     page.check("#pick-timeframe input[value='1m']", force=True)
-    wait_until(lambda: dashboard.look("bars") and "timeframe=1m" in dashboard.address, 10, "bars of a minute")
+    wait_until(lambda: dashboard.look("bars") and "timeframe=1m" in dashboard.address, 60, "bars of a minute")
     assert all(bar["time"] % 60 == 0 for bar in dashboard.look("bars"))
     page.click("#zone")
     assert "tz=local" in dashboard.address
     assert page.inner_text("#zone") != "UTC"
     page.go_back()
     page.go_back()
-    wait_until(lambda: dashboard.look("view")["timeframe"] == "1s", 10, "first view again")
+    wait_until(lambda: dashboard.look("view")["timeframe"] == "1s", 60, "first view again")
 
 
 def test_an_unknown_symbol_is_told_with_what_to_do(dashboard: Dashboard) -> None:
     page = dashboard.page
     page.goto(f"{dashboard.url}/?symbol=NOPEUSDT")
-    wait_until(lambda: "GEMS_SYMBOLS" in page.inner_text("#price-chart"), 10, "sentence about the symbol")
+    wait_until(lambda: "GEMS_SYMBOLS" in page.inner_text("#price-chart"), 60, "sentence about the symbol")
     assert "BTCUSDT" in page.inner_text("#price-chart")

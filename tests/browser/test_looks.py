@@ -37,7 +37,7 @@ def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, sc
 
 def test_everything_has_a_name_for_screen_readers(page_of: Opens) -> None:
     dashboard = page_of()
-    wait_until(lambda: dashboard.page.query_selector("#heat button"), 15, "heat map")
+    wait_until(lambda: dashboard.page.query_selector("#heat button"), 60, "heat map")
     assert dashboard.page.evaluate(_UNNAMED) == []
 
 
@@ -46,10 +46,10 @@ def test_times_are_utc_until_the_zone_is_switched(page_of: Opens) -> None:
     utc = dashboard.text("#numbers-at") or dashboard.text("#price-legend")
     assert "UTC" in utc
     dashboard.page.click("#zone")
-    wait_until(lambda: "UTC" not in dashboard.text("#price-legend"), 10, "local times")
+    wait_until(lambda: "UTC" not in dashboard.text("#price-legend"), 60, "local times")
     assert "tz=local" in dashboard.address
     dashboard.page.reload()
-    wait_until(lambda: dashboard.look("bars"), 20, "bars")
+    wait_until(lambda: dashboard.look("bars"), 60, "bars")
     assert dashboard.look("view")["zone"] == "local"
 
 
@@ -62,7 +62,7 @@ def test_scrolling_back_loads_history(page_of: Opens) -> None:
     dashboard.page.focus("#price-chart")
     for _ in range(40):
         dashboard.page.keyboard.press("ArrowLeft")
-    wait_until(lambda: len(dashboard.look("bars")) == BARS, 30, "older bars")
+    wait_until(lambda: len(dashboard.look("bars")) == BARS, 60, "older bars")
     assert dashboard.look("bars")[0]["timestamp"] == first["timestamp"]
     dashboard.frame()
     assert len(dashboard.look("drawn")["candles"]) == BARS
@@ -74,10 +74,38 @@ def test_a_chart_is_moved_and_an_alert_begun_by_keyboard(page_of: Opens) -> None
     page.focus("#price-chart")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    wait_until(lambda: page.is_visible("#price-golive"), 5, "button to go to live")
+    wait_until(lambda: page.is_visible("#price-golive"), 60, "button to go to live")
     page.keyboard.press("End")
-    wait_until(lambda: not page.is_visible("#price-golive"), 20, "live view")
+    wait_until(lambda: not page.is_visible("#price-golive"), 60, "live view")
     page.keyboard.press("a")
     assert page.input_value("#alert-type") == "price_above"
     assert float(page.input_value("#alert-threshold")) == dashboard.look("bars")[-1]["close"]
     assert page.evaluate("document.activeElement.type") == "submit"
+
+
+_NOTE_AXIS_TEXTS = """() => {
+  const plain = CanvasRenderingContext2D.prototype.fillText;
+  window.axis_texts = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    if (this.canvas.closest("tr")?.matches(":last-child") && this.textAlign === "center") {
+      const half = this.measureText(text).width / 2;
+      window.axis_texts.push([text, x - half, this.canvas.clientWidth - x - half]);
+    }
+    return plain.call(this, text, x, y);
+  };
+}"""
+
+
+def test_marks_of_the_time_axis_are_round_and_whole(page_of: Opens) -> None:
+    dashboard = page_of()
+    page = dashboard.page
+    page.evaluate(_NOTE_AXIS_TEXTS)
+    page.focus("#price-chart")
+    for _ in range(9):  # some bars each, so that a mark comes to stand at many distances from the edge
+        page.keyboard.press("ArrowLeft")
+        dashboard.frame()
+    drawn = [(text, left, right) for text, left, right in page.evaluate("window.axis_texts") if ":" in text]
+    assert len(drawn) > 20
+    assert [mark for mark in drawn if min(mark[1:]) < 0] == []
+    seconds = {int(text.split(":")[2]) for text, _, _ in drawn if text.count(":") == 2}
+    assert seconds <= set(range(0, 60, 5)) and seconds & {15, 30, 45}

@@ -27,7 +27,7 @@ def drawn(dashboard: Dashboard, name: str) -> dict[float, float]:
 
 
 def full(dashboard: Dashboard) -> Dashboard:
-    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 20, "rows of the pair")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "rows of the pair")
     return dashboard
 
 
@@ -87,13 +87,13 @@ def test_a_series_is_computed_kept_live_and_stopped(page_of: Opens) -> None:
     page.select_option("#pick-pair", "BTCUSDT_SOLUSDT|60|ols")
     assert "pair=BTCUSDT_SOLUSDT" in dashboard.address
     page.go_back()
-    wait_until(lambda: dashboard.look("view")["method"] == "tls+log", 10, "series before")
+    wait_until(lambda: dashboard.look("view")["method"] == "tls+log", 60, "series before")
     page.click("#pair-stop")
-    wait_until(lambda: page.is_visible("#pair-keep"), 10, "button to keep it again")
+    wait_until(lambda: page.is_visible("#pair-keep"), 60, "button to keep it again")
     assert "method=tls%2Blog" in dashboard.address
     assert "tls+log" not in [pair["method"] for pair in dashboard.api("/api/analytics/pairs/?timeframe=1s")["pairs"]]
 
 
 def test_a_method_that_does_not_exist_says_so(page_of: Opens) -> None:
     dashboard = page_of("?method=magic")
-    wait_until(lambda: "magic" in dashboard.text("#pair-chart"), 10, "sentence about the method")
+    wait_until(lambda: "magic" in dashboard.text("#pair-chart"), 60, "sentence about the method")

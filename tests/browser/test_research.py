@@ -27,7 +27,7 @@ def ranked_as(dashboard: Dashboard, expected: list[list[str]]) -> bool:
 def test_the_heat_map_has_the_correlations_of_the_api_and_a_click_looks_at_the_pair(page_of: Opens) -> None:
     dashboard = page_of()
     page = dashboard.page
-    wait_until(lambda: table(dashboard, "#heat tbody"), 15, "heat map")
+    wait_until(lambda: table(dashboard, "#heat tbody"), 60, "heat map")
     told = dashboard.api("/api/analytics/correlation/?window=60")
     for kind in ("returns", "prices"):
         page.select_option("#heat-of", kind)
@@ -36,7 +36,7 @@ def test_the_heat_map_has_the_correlations_of_the_api_and_a_click_looks_at_the_p
             ["1" if row == column else f"{value:.2f}" for column, value in enumerate(line)] for row, line in enumerate(told[kind])
         ]
     page.click("#heat [data-pair=SOLUSDT_BTCUSDT]")
-    wait_until(lambda: "pair=BTCUSDT_SOLUSDT" in dashboard.address, 10, "the live pair of the two")
+    wait_until(lambda: "pair=BTCUSDT_SOLUSDT" in dashboard.address, 60, "the live pair of the two")
     page.click("#heat [data-pair=ETHUSDT_SOLUSDT]")
     assert "pair=ETHUSDT_SOLUSDT" in dashboard.address
 
@@ -45,19 +45,19 @@ def test_a_scan_ranks_all_pairs_and_one_is_followed(page_of: Opens) -> None:
     dashboard = page_of("?window=30")
     page = dashboard.page
     page.click("#scan-start")
-    wait_until(lambda: len(table(dashboard, "#scan-rows")) == 3, 40, "ranked pairs")
+    wait_until(lambda: len(table(dashboard, "#scan-rows")) == 3, 60, "ranked pairs")
     for sort in ("coint_pvalue", "z_score"):
         page.select_option("#scan-sort", sort)
         told = dashboard.api(f"/api/analytics/scan/?window=30&sort={sort}")["pairs"]
         expected = [[f"{pair['symbol1']}/{pair['symbol2']}", f"{pair['coint_pvalue']:.4f}"] for pair in told]
-        wait_until(partial(ranked_as, dashboard, expected), 10, f"order by {sort}")
+        wait_until(partial(ranked_as, dashboard, expected), 60, f"order by {sort}")
     best = told[0]["symbol_pair"]
     page.click("#scan-rows tr:first-child >> text=Follow")
-    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in dashboard.address, 40, "the pair in view")
+    wait_until(lambda: f"pair={best}&timeframe=1s&window=30" in dashboard.address, 60, "the pair in view")
     wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "its rows")
     assert dashboard.api(f"/api/analytics/pairs/?symbol_pair={best}&window=30")["count"] == 1
     page.click("#pair-stop")  # others look at the same house
-    wait_until(lambda: page.is_visible("#pair-keep"), 20, "button to keep it again")
+    wait_until(lambda: page.is_visible("#pair-keep"), 60, "button to keep it again")
     assert dashboard.faults == []
 
 
@@ -88,7 +88,7 @@ def test_rules_that_make_no_sense_are_shown_at_their_field(page_of: Opens) -> No
     dashboard = page_of()
     dashboard.page.fill("#backtest-exit", "5")
     dashboard.page.click("#backtest-form button")
-    wait_until(lambda: "below entry" in dashboard.text("#backtest-fault"), 10, "sentence of the refusal")
+    wait_until(lambda: "below entry" in dashboard.text("#backtest-fault"), 60, "sentence of the refusal")
     assert dashboard.page.get_attribute("#backtest-exit", "aria-invalid") == "true"
 
 
@@ -99,6 +99,6 @@ def test_live_pairs_are_the_newest_rows_of_the_api_asked_for_at_once(page_of: Op
         [row["symbol_pair"].replace("_", "/"), f"{row['newest']['z_score']:.2f}", f"{row['newest']['correlation']:.3f}"]
         for row in told
     ]
-    wait_until(lambda: [[row[0], row[1], row[3]] for row in table(dashboard, "#scanner-rows")] == expected, 15, "live pairs")
+    wait_until(lambda: [[row[0], row[1], row[3]] for row in table(dashboard, "#scanner-rows")] == expected, 60, "live pairs")
     assert len(expected) == 2
     assert not [address for address in dashboard.asked if "/analytics/spread/" in address and "limit=1&" in f"{address}&"]

@@ -24,6 +24,7 @@ async function ask(path, options) {
     throw new ApiError(UNREACHABLE, 0);
   }
   if (response.status === 401) askForKey();
+  if (response.status === 204) return null;
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(body?.error ?? `${path} answered ${response.status}`, response.status, body?.field);
   if (body === null) throw new ApiError(`${path} was cut short`, 0);

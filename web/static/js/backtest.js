@@ -4,8 +4,10 @@ import { $, el, say } from "./dom.js";
 import { get } from "./api.js";
 import { chartOptions, colours, faded } from "./colours.js";
 import { NONE, number, seconds, statistic, whole } from "./format.js";
+import { chartIn } from "./timeaxis.js";
 
-const { AreaSeries, createChart } = window.LightweightCharts;
+const { AreaSeries } = window.LightweightCharts;
+const WHOLE_IN_VIEW = { minBarSpacing: 0.001 }; // however many rows, on a phone too
 const TRADES_AT_MOST = 100;
 const FIELDS = ["entry", "exit", "stop", "cost_bps", "notional"];
 const percent = (share) => (share === null ? NONE : `${number(100 * share, 2)} %`);
@@ -73,9 +75,10 @@ export class Backtest {
   draw() {
     if (!this.result) return;
     const [paint, clock] = [colours(), this.clock()];
-    this.chart ??= createChart($("backtest-chart"), { autoSize: true, ...chartOptions(paint, clock) });
+    this.chart ??= chartIn($("backtest-chart"), { autoSize: true, ...chartOptions(paint, clock) });
     this.equity ??= this.chart.addSeries(AreaSeries, { lineWidth: 1.5, priceLineVisible: false });
     this.chart.applyOptions(chartOptions(paint, clock));
+    this.chart.timeScale().applyOptions(WHOLE_IN_VIEW);
     this.equity.applyOptions({ lineColor: paint.one, topColor: faded(paint.one, 0.2), bottomColor: faded(paint.one, 0.02) });
     this.equity.setData(this.result.equity.map(({ timestamp, equity }) => ({ time: seconds(timestamp), value: equity })));
     this.chart.timeScale().fitContent();

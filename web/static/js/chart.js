@@ -2,8 +2,8 @@
 
 import { eachFrame, el, prose } from "./dom.js";
 import { chartOptions, colours, FREE_BARS } from "./colours.js";
+import { chartIn } from "./timeaxis.js";
 
-const { createChart } = window.LightweightCharts;
 const UPDATES_AT_MOST = 60; // past it, one setData is cheaper
 const NEAR_THE_START = 30; // bars left of the view at which older ones are asked for
 const BARS_IN_VIEW = { wide: 240, narrow: 90 };
@@ -23,7 +23,7 @@ export class RowsChart {
 
   make(clock) {
     this.clock = clock;
-    this.chart = createChart(this.box, { autoSize: true, ...chartOptions(this.paint, clock) });
+    this.chart = chartIn(this.box, { autoSize: true, ...chartOptions(this.paint, clock) });
     this.chart.subscribeCrosshairMove((move) => this.point(move.time));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.scrolled(range));
   }

@@ -17,6 +17,7 @@ import { Research } from "./research.js";
 import { saves } from "./save.js";
 import { Scanner } from "./scanner.js";
 import { drawLevels, dress, look, pointAtAll, show, showBars, showPair } from "./shown.js";
+import { offerSignOut } from "./signout.js";
 import { setUpUpload } from "./upload.js";
 import { readView } from "./view.js";
 
@@ -85,6 +86,7 @@ function begin() {
   page.research.load();
   learn();
   page.scanner.load();
+  offerSignOut();
   setInterval(learn, LEARN_MS);
   setInterval(() => !document.hidden && renew(), RENEW_MS);
 }
