@@ -46,7 +46,7 @@ def locked(settings: Settings, table: str) -> Iterator[None]:
         holder.close()
 
 
-def wait(reached: Callable[[], Any], what: str, deadline_s: float = 20.0) -> None:
+def wait(reached: Callable[[], Any], what: str, deadline_s: float = 60.0) -> None:
     """Poll until true."""
     until_s = time.monotonic() + deadline_s
     while not reached():

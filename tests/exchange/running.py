@@ -16,7 +16,7 @@ import urllib3
 import websocket
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class RunningExchange:

@@ -68,7 +68,7 @@ def notifying(settings: Settings, **changes: Any) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def until(reached: Callable[[], Any], what: str, deadline_s: float = 15.0) -> Any:
+def until(reached: Callable[[], Any], what: str, deadline_s: float = 60.0) -> Any:
     """What `reached` answers once it is true."""
     end_s = time.monotonic() + deadline_s
     while not (found := reached()):

@@ -77,7 +77,7 @@ def test_a_row_that_postgresql_takes_now_is_replayed_and_its_bars_are_rebuilt(pi
         cursor.execute("ALTER TABLE raw_ticks DROP CONSTRAINT no_poison")
     result = letters(house, "replay", "--all")
     assert result.return_value == 0 and "replayed 1, 0 stay" in result.stdout
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == len(TRADES), 20, "replayed row")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == len(TRADES), 60, "replayed row")
     pipeline.settle()
     assert pipeline.differences() == [] and listed(house)["total"] == 0
     result = letters(house, "replay", "--all")

@@ -25,7 +25,7 @@ def test_a_busy_pipeline_with_late_and_repeated_trades_is_found_in_order_each_ti
         feed = threading.Thread(target=keep_sending, args=(pipeline, stop))
         feed.start()
         try:
-            pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars") > 60, 40, "bars")
+            pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars") > 60, 60, "bars")
             for _ in range(5):
                 code, report = verify(settings)
                 assert (code, found(report)) == (0, {}), report

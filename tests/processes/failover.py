@@ -14,7 +14,7 @@ import redis
 from ops.embedded import PrivateServers
 from tests.servers import REDIS_ARGS
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Address:

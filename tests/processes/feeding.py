@@ -16,7 +16,7 @@ from common.settings import Settings
 from tests.exchange.running import RunningExchange
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class RunningProducer:

@@ -72,7 +72,7 @@ def test_kill_9_of_aggregator_and_notifier_gives_exactly_the_expected_events_eac
                     " RETURNING id", (condition,),
                 )  # fmt: skip
                 rules[for_bars] = cursor.fetchone()[0]
-        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM checkpoints WHERE state <> ''"), 20, "first checkpoint")
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM checkpoints WHERE state <> ''"), 60, "first checkpoint")
         pipeline.start("writer_0")
         step = len(trades) // (KILLS * 8) + 1
         kill_at = set(rng.sample(range(len(trades) // step), KILLS))
@@ -84,7 +84,7 @@ def test_kill_9_of_aggregator_and_notifier_gives_exactly_the_expected_events_eac
                     pipeline.kill(name)
                     pipeline.start(name)
         closed = "SELECT count(*) FROM processed_bars WHERE symbol = 'A'"
-        pipeline.wait(lambda: pipeline.scalar(closed) == len(closes), 40, "all bars closed")
+        pipeline.wait(lambda: pipeline.scalar(closed) == len(closes), 60, "all bars closed")
         for for_bars, alert_id in rules.items():
             found = pipeline.rows(
                 "SELECT bar_timestamp, transition, value FROM alert_events WHERE alert_id = %s ORDER BY id", alert_id

@@ -122,26 +122,26 @@ def test_each_type_fires_clears_and_arms_again(pipeline, redis_client, rebuilt):
     entries = list(script(start_us))
     feed(pipeline, entries[:35])
     pipeline.start("aggregator_0")
-    pipeline.wait(lambda: pipeline.scalar("SELECT max(position_ms) > 0 FROM checkpoints"), 20, "first checkpoint")
+    pipeline.wait(lambda: pipeline.scalar("SELECT max(position_ms) > 0 FROM checkpoints"), 60, "first checkpoint")
     pipeline.start("writer_0", "tasks")
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 30 FROM spread_analytics"), 20, "first rows of the pair")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 30 FROM spread_analytics"), 60, "first rows of the pair")
     if rebuilt:
         pipeline.kill("aggregator_0")
         with pipeline.database, pipeline.database.cursor() as cursor:
             cursor.execute("DELETE FROM checkpoints")
     feed(pipeline, entries[35:])
     if rebuilt:
-        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 300 FROM raw_ticks"), 20, "all ticks stored")
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 300 FROM raw_ticks"), 60, "all ticks stored")
         pipeline.start("aggregator_0")
     pipeline.settle()
     tests = "SELECT (SELECT count(*) FROM pair_tests WHERE tested_at IS NULL) + (SELECT count(*) FROM alert_inbox)"
-    pipeline.wait(lambda: pipeline.scalar(tests) == 0, 30, "all tests done and looked at")
+    pipeline.wait(lambda: pipeline.scalar(tests) == 0, 60, "all tests done and looked at")
 
     def events(alert_id: int) -> list[tuple]:
         query = "SELECT bar_timestamp, transition FROM alert_events WHERE alert_id = %s ORDER BY id"
         return pipeline.rows(query, alert_id)
 
-    pipeline.wait(lambda: len(events(stale)) == 5, 10, "third silence")
+    pipeline.wait(lambda: len(events(stale)) == 5, 60, "third silence")
     for kind, alert_id in ids.items():
         assert events(alert_id) == expected(pipeline, kind), kind
         names = [name for _, name in events(alert_id)]

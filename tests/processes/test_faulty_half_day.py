@@ -77,7 +77,7 @@ def test_a_faulty_line_gives_all_trades_and_binances_candles(archive, settings, 
                     pipeline.wait(lambda: exchange.get("/sim/state")["symbols"]["BTCUSDT"]["ended"], 600, "end of the play")
                 pipeline.wait(lambda: pipeline.scalar(COUNT) == trades, 300, f"{trades} trades")
                 print(f"{trades} trades in {time.monotonic() - began_s:.1f} s, {sum(map(bool, cuts))} cuts")
-                pipeline.wait(lambda: fact(redis_client, "malformed") > 10, 10, "word of the faults")
+                pipeline.wait(lambda: fact(redis_client, "malformed") > 10, 60, "word of the faults")
                 assert producer.stop() == 0
             pipeline.settle(180, closed=lambda: pipeline.scalar("SELECT count(*) FROM gaps WHERE state <> 'closed'") == 0)
             candles = {timeframe: len(binance_candles(timeframe)) for timeframe in LENGTHS_MS}

@@ -92,7 +92,7 @@ def test_ids_that_are_missing_are_fetched_and_their_bars_are_whole_again(pipelin
         with transaction(database), database.cursor() as cursor:
             cursor.execute("DELETE FROM raw_ticks WHERE symbol = 'ETHUSDT' AND trade_id BETWEEN %s AND %s", gone)
             record(cursor, Gap("ETHUSDT", *gone, from_us, to_us), "open", "", "trades")
-        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars WHERE status = 'gap'"), 30, "bars with a gap")
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars WHERE status = 'gap'"), 60, "bars with a gap")
         pipeline.wait(lambda: {row[3] for row in pipeline.rows(GAPS)} == {"closed"}, 60, "closed gap")
         assert fact(redis_client, "backfilled") >= gone[1] - gone[0] + 1 or producer.log().count("fetched up to")
         stored_past(pipeline, exchange)
@@ -111,7 +111,7 @@ def test_what_the_venue_does_not_have_is_lost_and_what_is_too_much_is_left(pipel
             for ids in (never, huge):
                 record(cursor, Gap("BTCUSDT", *ids, first_us - 9_000_000, first_us), "open", "", "trades")
         assert oldest <= first_id
-        pipeline.wait(lambda: {row[3] for row in pipeline.rows(GAPS)} == {"lost", "open"}, 30, "its being lost")
+        pipeline.wait(lambda: {row[3] for row in pipeline.rows(GAPS)} == {"lost", "open"}, 60, "its being lost")
         rows = until(lambda: [row for row in pipeline.rows(GAPS) if row[4]][1:] and pipeline.rows(GAPS), "both notes")
         assert [(row[1], row[2], row[3]) for row in rows] == [(*huge, "open"), (*never, "lost")]
         assert "GEMS_BACKFILL_MAX_TRADES" in rows[0][4] and "does not have" in rows[1][4]
@@ -129,7 +129,7 @@ def test_a_gap_waits_for_a_venue_that_says_later(pipeline, feed, database, redis
             record(cursor, Gap("BTCUSDT", first_id + 50, first_id + 50, first_us, first_us + 5_000_000), "open", "", "trades")
         until(lambda: "gaps wait" in producer.log(), "its word")
         before = pipeline.scalar("SELECT count(*) FROM raw_ticks")
-        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > before + 100, 20, "live trades")
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > before + 100, 60, "live trades")
         exchange.post("/sim/faults", {"rest_status": 0})
         pipeline.wait(lambda: {row[3] for row in pipeline.rows(GAPS)} == {"closed"}, 60, "closed gap")
         stored_past(pipeline, exchange)

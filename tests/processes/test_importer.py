@@ -29,7 +29,7 @@ from tests.servers import private_servers
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 ROWS = 3000
 TICKS = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM raw_ticks t"
 BARS = """
@@ -160,10 +160,10 @@ def test_a_file_uploaded_three_times_once_while_live_gives_the_tables_of_one(set
         importing(settings),
         producing(feed_settings(settings, exchange, **more)),
     ):
-        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 3_000, 30, "live trades")
+        pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 3_000, 60, "live trades")
         upload(pipeline, settings, file)
         assert exchange.get("/sim/state")["symbols"]["BTCUSDT"]["position"] < 30_000  # it was live meanwhile
-        pipeline.wait(lambda: exchange.get("/sim/state")["symbols"]["BTCUSDT"]["ended"], 30, "the end of the play")
+        pipeline.wait(lambda: exchange.get("/sim/state")["symbols"]["BTCUSDT"]["ended"], 60, "the end of the play")
         tables = settled(pipeline)
         assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 30_000
         for _ in range(2):

@@ -81,11 +81,11 @@ def test_after_a_kill_the_next_one_need_not_wait_for_a_lease(
         add_receiver(database, "hook", server.url())
         queue(database, event(1))
         pipeline.start("notifier")
-        until(lambda: server.calls, "first attempt", 30)
+        until(lambda: server.calls, "first attempt", 60)
         pipeline.kill("notifier")
         began_s = time.monotonic()
         pipeline.start("notifier")
-        until(lambda: not _waiting(database), "delivery", 30)
+        until(lambda: not _waiting(database), "delivery", 60)
         assert time.monotonic() - began_s < 10
         pipeline.stop()
         assert server.keys() == ["1", "1"]
@@ -101,7 +101,7 @@ def test_it_goes_on_after_postgres_cut_it_off_and_without_redis(
         pipeline.start("notifier")
         for number in range(1, 4):
             queue(database, event(number))
-            until(lambda: not _waiting(database), "delivery", 30)
+            until(lambda: not _waiting(database), "delivery", 60)
             rows(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gems notifier'")
         pipeline.stop()
         assert server.keys() == ["1", "2", "3"]
@@ -115,7 +115,7 @@ def test_at_rest_it_is_small_tells_of_itself_and_stops_at_once(
     pipeline = Pipeline(settings, redis_client, database)
     pipeline.start("notifier")
     process = psutil.Process(pipeline.processes["notifier"].pid)
-    told = until(lambda: _told(redis_client, "dead") == 2 and redis_client.hgetall("health:notifier"), "word of the dead", 30)
+    told = until(lambda: _told(redis_client, "dead") == 2 and redis_client.hgetall("health:notifier"), "word of the dead", 60)
     assert {b"delivered", b"failed", b"given_up", b"waiting", b"dead", b"oldest_waiting_s", b"in_flight", b"at"} == set(told)
     before, began_s = process.cpu_times(), time.monotonic()
     time.sleep(3.0)

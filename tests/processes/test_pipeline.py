@@ -78,7 +78,7 @@ def test_a_late_trade_revises_its_bars_once(pipeline):
     before = pipeline.scalar(counted, closed)
     assert before == 300 + 5 + 1
     pipeline.send([late._replace(price="99999")])
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") == 3, 30, "revised 1s, 1m and 5m bar")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") == 3, 60, "revised 1s, 1m and 5m bar")
     check(pipeline, trades, len(trades) + 1)
     assert pipeline.scalar(counted, closed) == before
     assert pipeline.rows("SELECT DISTINCT high, revision FROM processed_bars WHERE revision > 0") == [(99999, 1)]
@@ -91,7 +91,7 @@ def test_a_copy_with_another_stamp_that_was_stored_first_decides(pipeline):
     pipeline.kill("writer_0"), pipeline.kill("writer_1")
     pipeline.send([fine._replace(event_us=stamp + 1_000_000), Trade("A", 8, stamp + 1_000_100, "6", "1", "s")])
     pipeline.send([Trade("A", 9, stamp + 3_000_000, "6", "1", "s")])
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars") >= 1, 20, "first bar")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars") >= 1, 60, "first bar")
     ensure_tick_leaves(pipeline.database, [from_us(stamp).date()])
     with pipeline.database, pipeline.database.cursor() as cursor:
         cursor.execute("INSERT INTO raw_ticks VALUES ('A', 7, %s, 5, 1, 'b')", (from_us(stamp + 1_000_456),))
@@ -143,7 +143,7 @@ def test_the_stream_is_trimmed_behind_its_readers(pipeline, redis_client):
         fields = {"v": 1, "n": 1, "src": "test.trade", "rows": encode_rows([trade])}
         redis_client.xadd("trades", fields, id=f"{old_ms}-*")
     pipeline.settle()
-    pipeline.wait(lambda: redis_client.xlen("trades") <= 200, 10, "trimmed stream")
+    pipeline.wait(lambda: redis_client.xlen("trades") <= 200, 60, "trimmed stream")
     assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 1_000
 
 
@@ -171,7 +171,7 @@ def test_a_copy_that_lost_while_its_bars_are_open_is_not_in_them_when_they_close
     assert pipeline.rows("SELECT high FROM processed_bars WHERE timeframe = '1s'") == [(5,)]
     pipeline.send([Trade("A", 8, stamp + 400_000_000, "6", "1", "s")])
     highs = "SELECT high FROM processed_bars WHERE timeframe = '5m' AND symbol = 'A'"
-    pipeline.wait(lambda: pipeline.rows(highs) == [(5,)], 20, "right 5m bar")
+    pipeline.wait(lambda: pipeline.rows(highs) == [(5,)], 60, "right 5m bar")
     pipeline.settle()
 
 
@@ -187,7 +187,7 @@ def test_a_rebuild_waits_for_the_writers(pipeline):
     pipeline.send([*rest, late])
     last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
     position = "SELECT position_ms || '-' || position_seq FROM checkpoints"
-    pipeline.wait(lambda: pipeline.scalar(position) == last, 20, "aggregator at the end")
+    pipeline.wait(lambda: pipeline.scalar(position) == last, 60, "aggregator at the end")
     assert pipeline.scalar("SELECT count(*) FROM dirty_ranges") > 0
     pipeline.start("writer_0")
     pipeline.settle()
@@ -209,9 +209,9 @@ def test_three_shards_give_the_same_bars_and_pairs_across_them(settings, redis_c
             pipeline.send(trades[at : at + 10_000])
         check(pipeline, trades, len(trades))
         rows = "SELECT count(*) FROM spread_analytics WHERE timeframe = '1s' AND z_score IS NOT NULL"
-        pipeline.wait(lambda: pipeline.scalar(rows) > 3 * 150, 30, "pair rows across shards")
+        pipeline.wait(lambda: pipeline.scalar(rows) > 3 * 150, 60, "pair rows across shards")
         for pair in pairs:
             legs = dict(zip(("symbol1", "symbol2"), pair.split("_"), strict=True))
             task_id = create_task(database, "spread", {**legs, "timeframe": "1s", "window": 10})
-            pipeline.wait(lambda: pipeline.scalar("SELECT state FROM tasks WHERE task_id = %s", task_id) == "done", 30, "task")  # noqa: B023
+            pipeline.wait(lambda: pipeline.scalar("SELECT state FROM tasks WHERE task_id = %s", task_id) == "done", 60, "task")  # noqa: B023
             assert pipeline.scalar("SELECT counts->>'changed' FROM tasks WHERE task_id = %s", task_id) == "0"

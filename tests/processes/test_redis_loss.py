@@ -69,7 +69,7 @@ def check_law_3(pipeline: Pipeline, last: Trade) -> None:
 def test_a_flushed_redis_leaves_bars_that_equal_the_ticks(pipeline: Pipeline) -> None:
     made = trades()
     pipeline.send(made[:10_000])
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 2_000, 30, "ticks")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 2_000, 60, "ticks")
     pipeline.client.flushall()
     pipeline.send(made[10_000:])
     check_law_3(pipeline, made[-1])
@@ -83,7 +83,7 @@ def test_ticks_that_the_stream_forgot_before_the_aggregator_read_them_are_in_the
     pipeline.kill("aggregator_0")
     pipeline.send(made[10_000:20_000])
     pipeline.send([made[0]._replace(symbol="OLD", event_us=made[0].event_us - 40 * 86_400_000_000)])
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 20_001, 30, "stored ticks")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 20_001, 60, "stored ticks")
     pipeline.client.flushall()
     pipeline.send(made[20_000:])
     pipeline.start("aggregator_0")
@@ -95,7 +95,7 @@ def test_ticks_that_the_stream_forgot_before_the_aggregator_read_them_are_in_the
 def test_a_torn_append_only_file_costs_no_bar(pipeline: Pipeline, servers: PrivateServers, cut_bytes: int) -> None:
     made = trades()
     pipeline.send(made[:15_000])
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 10_000, 30, "ticks")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 10_000, 60, "ticks")
     servers.kill("redis")
     newest = max((servers.data_dir / "redis").rglob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
     with newest.open("rb+") as file:
@@ -137,14 +137,14 @@ def test_what_only_the_aggregator_had_read_when_redis_forgot_it_is_a_recorded_ga
         pipeline.kill(name)
     pipeline.send(made[8_000:8_012])
     last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
-    pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 30, "checkpoint")
+    pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 60, "checkpoint")
     pipeline.client.flushall()
     pipeline.start("writer_0", "writer_1")
     pipeline.send(made[8_012:])
     check_law_3(pipeline, made[-1])
     expected = [(made[8_000].trade_id, made[8_011].trade_id)]
     recorded = "SELECT first_id, last_id FROM gaps WHERE state = 'open'"
-    pipeline.wait(lambda: pipeline.rows(recorded) == expected, 20, "recorded gap")
+    pipeline.wait(lambda: pipeline.rows(recorded) == expected, 60, "recorded gap")
 
 
 def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(pipeline: Pipeline) -> None:
@@ -154,7 +154,7 @@ def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(
     pipeline.settle()
     pipeline.processes["aggregator_0"].send_signal(signal.SIGSTOP)
     pipeline.send(made[8_000:9_000], src="api")
-    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 9_000, 30, "stored ticks")
+    pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") == 9_000, 60, "stored ticks")
     pipeline.client.flushall()
     pipeline.send(made[9_000:], src="api")
     pipeline.processes["aggregator_0"].send_signal(signal.SIGCONT)

@@ -56,7 +56,7 @@ def test_redis_cli_shows_the_writers(running: Instance) -> None:
     def asked() -> str:
         return running.run("redis-cli", "--", "XINFO", "GROUPS", "trades").stdout
 
-    assert wait_until(lambda: "writers" in asked(), 30, "group of writers")
+    assert wait_until(lambda: "writers" in asked(), 60, "group of writers")
 
 
 def test_a_second_up_on_the_same_data_directory_is_refused(running: Instance) -> None:
@@ -67,7 +67,7 @@ def test_a_second_up_on_the_same_data_directory_is_refused(running: Instance) ->
 
 @pytest.mark.parametrize("name", ["writer_0", "web", "redis", "postgres"])
 def test_a_killed_process_comes_back(running: Instance, name: str) -> None:
-    before = wait_until(lambda: running.processes()[name]["pid"], 30, f"running {name}")
+    before = wait_until(lambda: running.processes()[name]["pid"], 60, f"running {name}")
     os.kill(before, signal.SIGKILL)
 
     def is_back() -> bool:

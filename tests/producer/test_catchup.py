@@ -14,7 +14,7 @@ from producer.debts import Debt, Debts
 from producer.service import run_producer
 from tests.exchange.running import RunningExchange, running_exchange
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def test_debts_are_remembered_until_they_are_settled(tmp_path):

@@ -20,7 +20,7 @@ from producer.patient import Stopped
 from tests.producer.paths import HALF_DAY, HALF_DAY_ROWS, market_file
 
 MS = 1704067200001
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def streamed(client, src=None):

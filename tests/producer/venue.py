@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import orjson
 from aiohttp import WSMsgType, web
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 CLIENTS = ("websocket-client", "picows")
 Behaviour = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
