@@ -1,5 +1,6 @@
 """How every process starts and stops: the first signal asks, the second insists; one exit code per cause."""
 
+import math
 import os
 import random
 import signal
@@ -78,3 +79,26 @@ def backoff_s(base_s: float = 0.1, cap_s: float = 5.0) -> Iterator[float]:
     while True:
         yield random.uniform(ceiling_s / 2, ceiling_s)
         ceiling_s = min(cap_s, ceiling_s * 2)
+
+
+class Backoff:
+    """When something that failed may be tried again: ever later, up to `cap_s`. Pure: `now_s` is the caller's, monotonic."""
+
+    def __init__(self, base_s: float = 0.1, cap_s: float = 5.0) -> None:
+        self._base_s, self._cap_s = base_s, cap_s
+        self._due_s = -math.inf
+        self.worked()
+
+    def may_try(self, now_s: float) -> bool:
+        """False until the wait after the last failure is over."""
+        return now_s >= self._due_s
+
+    def failed(self, now_s: float) -> float:
+        """It failed at that moment; answers the seconds until it may be tried again."""
+        delay_s = next(self._delays_s)
+        self._due_s = now_s + delay_s
+        return delay_s
+
+    def worked(self) -> None:
+        """The next failure is the first again."""
+        self._delays_s = backoff_s(self._base_s, self._cap_s)

@@ -2,13 +2,13 @@
 
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import redis
 
 from common.layout import rows_by_stream
-from common.lifecycle import Stop, backoff_s
+from common.lifecycle import Backoff, Stop
 from common.log import get_logger
 from common.streams import EntryId, append
 from producer.batcher import Batch
@@ -50,14 +50,16 @@ class Publisher:
     A full spool closes the feeds (`feeds_closed`); what they have read by then waits in memory.
     """
 
-    def __init__(self, client: redis.Redis, spool: Spool, stop: Stop, respread_to: int | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, spool: Spool, stop: Stop, respread_to: int | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         """`respread_to`: the spool is of an earlier run, whose GEMS_SHARDS may have been another; that of today."""
         self._client, self._spool, self._stop, self._respread_to = client, spool, stop, respread_to
         self._queue: queue.Queue[Batch] = queue.Queue(QUEUED_BATCHES)
         self._closing = False
         self._in_hand: list[Batch] = []
-        self._delays_s: Iterator[float] = backoff_s()
-        self._retry_at_s = 0.0
+        self._clock_s, self._backoff = clock_s, Backoff()
         self.trades = self.entries = self.spooled = 0
 
     @property
@@ -135,17 +137,16 @@ class Publisher:
                 log.info("the spool is empty again")
 
     def _may_try(self) -> bool:
-        return time.monotonic() >= self._retry_at_s
+        return self._backoff.may_try(self._clock_s())
 
     def _sent(self, batches: list[Batch]) -> bool:
         try:
             send(self._client, batches)
         except (redis.RedisError, OSError) as exc:
-            delay_s = next(self._delays_s)
-            self._retry_at_s = time.monotonic() + delay_s
+            delay_s = self._backoff.failed(self._clock_s())
             log.warning("Redis does not take trades (%s); they go to the spool; next try in %.1f s", exc, delay_s)
             return False
-        self._delays_s = backoff_s()
+        self._backoff.worked()
         self.entries += len(batches)
         self.trades += sum(batch.n for batch in batches)
         return True

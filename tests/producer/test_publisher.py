@@ -1,18 +1,22 @@
 """What Redis can't take waits on the disk and follows in order, before anything newer."""
 
+import logging
 import threading
 import time
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from common.lifecycle import Stop
 from common.streams import connect_redis
+from ops.servers.instance import free_port
 from producer.batcher import Batch
 from producer.publisher import Publisher, send
 from producer.spool import Spool
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def batch(number: int, stream: str = "trades") -> Batch:
@@ -107,3 +111,24 @@ def test_a_full_spool_closes_the_feeds_and_loses_nothing(settings, redis_client,
     assert not running.publisher.feeds_closed
     running.end()
     assert streamed(redis_client) == list(range(400))
+
+
+def test_while_redis_is_away_it_is_tried_ever_less_often_and_what_comes_is_spooled(tmp_path, caplog):
+    now_s, away = 0.0, redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
+    publisher = Publisher(away, Spool(tmp_path, 10**9), Stop(), clock_s=lambda: now_s)
+
+    def tries_in(seconds: float, every_s: float) -> int:
+        nonlocal now_s
+        caplog.clear()
+        until_s = now_s + seconds
+        while now_s < until_s:
+            publisher.put(batch(0))
+            publisher.step()
+            now_s += every_s
+        return sum("Redis does not take trades" in record.getMessage() for record in caplog.records)
+
+    with caplog.at_level(logging.WARNING, "producer.publisher"):
+        assert 3 <= tries_in(1.0, 0.04) <= 5, "at once, and 0.05-0.1, 0.1-0.2, 0.2-0.4, 0.4-0.8 s after each other"
+        tries_in(8.0, 0.5)
+        assert 2 <= tries_in(11.0, 0.5) <= 5, "every 2.5-5 s: not more often, and not more seldom"
+    assert publisher.spooled > 60 and publisher.trades == 0 and publisher.idle
