@@ -96,13 +96,13 @@ def test_connections_life_ends_with_a_warning(exchange: RunningExchange) -> None
 
 @pytest.mark.process
 def test_client_that_copies_the_pings_lives_and_one_that_does_not_is_disconnected(exchange: RunningExchange) -> None:
-    exchange.post("/sim/faults", {"ping_every_s": 0.3, "pong_within_s": 1.5})
+    exchange.post("/sim/faults", {"ping_every_s": 0.3, "pong_within_s": 3.0})
     with exchange.connected("/ws/btcusdt@trade") as answering:
-        ends_s = time.monotonic() + 2.5
+        ends_s = time.monotonic() + 4.0
         while time.monotonic() < ends_s:
             events(answering, 1)  # recv() answers pings
     with exchange.connected("/ws/nobody@trade") as silent:
         silent.pong = lambda payload="": websocket.WebSocket.pong(silent, b"other")  # type: ignore[method-assign]
         started_s = time.monotonic()
         until_closed(silent)
-        assert 1 < time.monotonic() - started_s < 10
+        assert 2 < time.monotonic() - started_s < 30

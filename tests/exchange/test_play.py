@@ -133,7 +133,7 @@ def test_play_waits_for_a_listener_keeps_its_pace_and_hides_what_is_to_come(tmp_
             seen = events(client, 400)
         took_s = time.monotonic() - started_s
         assert [event["a"] for event in seen] == list(range(7000, 7400))
-        assert 1.8 < took_s < 10  # 400 rows, 100 ms apart, 20 times faster
+        assert 1.8 < took_s < 30  # 400 rows, 100 ms apart, 20 times faster: not 40 s
         assert exchange.get("/api/v3/aggTrades?symbol=BTCUSDT&fromId=8900") == []
 
 

@@ -159,4 +159,4 @@ def test_apprise_that_hangs_is_ended() -> None:
         began_s = time.monotonic()
         with pytest.raises(TimeoutError):
             child.ask({"do": "send", "url": f"json://127.0.0.1:{server.port}/", "text": "x"}, 1.0)
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 60  # it would drip for 200 s

@@ -77,7 +77,7 @@ def running_web(settings: Settings) -> Iterator[tuple[int, subprocess.Popen[byte
         yield port, process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(60)
 
 
 def _wait_answers(port: int, process: subprocess.Popen[bytes]) -> None:

