@@ -81,6 +81,13 @@ class _Day:
             for column, value in zip((self.lows, self.highs, self.low_us, self.high_us), new, strict=True):
                 column.insert(at, value)
 
+    def ended_before(self, event_us: int) -> int:
+        """How many of the lowest end before a stamp."""
+        count = 0
+        while count < len(self.highs) and self.high_us[count] < event_us:
+            count += 1
+        return count
+
     def forget_first(self, count: int) -> int:
         """Drop that many of the lowest; answers the largest id among them."""
         largest = self.highs[count - 1]
@@ -161,12 +168,12 @@ class SeenIds:
         return found
 
     def forget_before(self, event_us: int) -> None:
-        """Drop the intervals that end before a stamp, all but the one with the largest id: a hole needs its left side."""
-        for day in self._days.values():
-            count = 0
-            while count < len(day.highs) and day.high_us[count] < event_us:
-                count += 1
-            self._forget_first(day, count)
+        """Drop the intervals that end before a stamp, all but the last: the bar after a hole needs its left side."""
+        ended = {number: count for number, day in self._days.items() if (count := day.ended_before(event_us))}
+        last = max((self._days[number].highs[count - 1] for number, count in ended.items()), default=0)
+        for number, count in ended.items():
+            day = self._days[number]
+            self._forget_first(day, count - (day.highs[count - 1] == last))
         self._days = {number: day for number, day in self._days.items() if day.lows}
 
     def _bound(self) -> None:

@@ -129,6 +129,25 @@ def test_bars_that_wait_for_their_commit_follow_a_finer_scale():
     assert closes == {("A", START_US): 7, ("A", START_US + 2_000_000): 8}
 
 
+def test_bars_that_wait_for_their_commit_are_each_symbols_in_time_and_keep_their_status():
+    """What follows them (statistics, pairs) takes the rows of a symbol as they stand: together, and oldest first."""
+    run = Run()
+    run.core = Core(("1s",), lateness_ms=0)
+    second, hole = 1_000_000, 3
+    statuses: dict[tuple[str, int], str] = {}
+    for number in range(8):
+        ids = number + 1 + (number >= hole)
+        stamps = {"B": START_US + number * second, "A": START_US + number * second + 500_000}
+        held = run.feed([Trade(name, ids, us, "1", "1") for name, us in stamps.items()], hold=True)
+    closed = held.closed["1s"]
+    rows = list(zip(closed.bars.symbol.tolist(), closed.bars.start_us.tolist(), strict=True))
+    assert rows == sorted(rows) and len(rows) == 14 == len(closed.status)
+    for (code, start_us), status in zip(rows, closed.status, strict=True):
+        statuses.setdefault((run.core.symbols.names[code], (start_us - START_US) // second), status)
+    expected = {0: "partial", hole - 1: "gap", hole: "gap"}
+    assert statuses == {(name, number): expected.get(number, "complete") for name in "AB" for number in range(7)}
+
+
 def test_a_bar_closes_when_the_watermark_passes_its_end_and_not_before():
     #  00.0 ─trade──────── 01.0 ──────── 01.4 trade ── 01.5 trade
     #  [        bar 0      )              not yet       closed: 01.5 - 0.5 = 01.0

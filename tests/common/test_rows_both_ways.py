@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from common import columns
 from common.codec import decode_row, decode_rows, encode_row, encode_rows, iso_us
 from common.columns import Batch, read_entries
+from common.fastrows import Unreadable, read_fast
 from common.judge import AHEAD_US, MAX_ID, MAX_SEQ, Limits
 from common.streams import Entry, EntryId
 from common.trades import US_PER_DAY, Trade
@@ -135,6 +136,57 @@ def test_a_row_without_its_newline_is_not_glued_to_the_next_entry(cut):
     entries = entries_of([row[:-cut], row[-cut:] + row * 50])
     fast, slow = both_ways(entries)
     assert told(fast) == told(slow)
+
+
+@pytest.mark.parametrize(("price", "size"), [("1", "2.3.4"), ("1.2.3", "4"), ("1.2.3", "4.5"), ("1", "2")])
+def test_as_many_points_as_usual_at_other_places_are_no_usual_row(price, size):
+    """One look finds all ends of fields: a point too few in the price and one too many in the size do not mend each other."""
+    stamp = iso_us(ENTRY_MS * 1000)
+    usual, odd = f"A,1,{stamp},1.5,2.5,b,\n", f"A,2,{stamp},{price},{size},b,\n"
+    fast, slow = both_ways(entries_of([usual + odd + usual]))
+    assert told(fast) == told(slow)
+    assert len(fast.columns) == (3 if price == "1" and size == "2" else 2)
+
+
+def test_what_follows_the_last_row_is_seen():
+    row = encode_row(Trade("A", 1, ENTRY_MS * 1000, "1.5", "2.5", "b")).encode()
+    for rest in (b"X", b"A", b"0"):
+        with pytest.raises(Unreadable):
+            read_fast(row * 2 + rest, 2)
+
+
+@pytest.mark.parametrize("names", [("AONGNAMEA", "BONGNAMEB"), ("AONGNAMEAX", "CONGNAMECX")])
+def test_two_long_symbols_with_the_same_key_are_told_apart(names):
+    """Their keys are the same number: what the first word differs in, the second one takes back."""
+    assert len(set(names)) == 2
+    rows = [encode_row(Trade(name, 1, ENTRY_MS * 1000, "1.5", "2.5", "b")) for name in names]
+    fast, slow = both_ways(entries_of(["".join(rows * 20)]))
+    assert told(fast) == told(slow)
+    assert sorted(fast.columns.symbols) == sorted(names)
+
+
+@pytest.mark.parametrize("way", range(2), ids=["fast", "slow"])
+def test_each_row_is_judged_by_its_own_entrys_time(way):
+    """Entries far apart are read together: a stamp that the one may hold the other may not."""
+    first_ms, last_ms = ENTRY_MS, ENTRY_MS + 5 * 86_400_000
+    oldest_us = first_ms * 1000 - LIMITS.retention_us
+    ahead_us = first_ms * 1000 + AHEAD_US + 1
+
+    def read(stamps_of_first: list[int], stamps_of_last: list[int]) -> list[tuple[int, str]]:
+        bodies = [
+            "".join(encode_row(Trade("A", n, us, "1.5", "2.5", "b")) for n, us in enumerate(stamps))
+            for stamps in (stamps_of_first, stamps_of_last)
+        ]
+        entries = [Entry(EntryId(ms, 0), "test", body.encode()) for ms, body in zip((first_ms, last_ms), bodies, strict=True)]
+        batch = both_ways(entries)[way]
+        assert len(batch.columns) + len(batch.dead) == len(stamps_of_first) + len(stamps_of_last)
+        return [(dead.entry, dead.field) for dead in batch.dead]
+
+    usual_us = first_ms * 1000
+    assert read([usual_us], [usual_us, last_ms * 1000]) == []
+    assert read([ahead_us, usual_us], [ahead_us]) == [(0, "timestamp")]
+    assert read([oldest_us, usual_us], [usual_us]) == []
+    assert read([usual_us, oldest_us], [oldest_us]) == [(1, "timestamp")]
 
 
 @given(st.lists(canonical, max_size=5))

@@ -20,7 +20,7 @@ MARKS = "SELECT symbol, first_us, last_us, doubts_memory FROM dirty_ranges ORDER
 
 
 def trade(trade_id: int, event_us: int = NOON_US, price: str = "1", symbol: str = "A", **more) -> Trade:
-    return Trade(symbol, trade_id, event_us, price, "1", "b", **more)
+    return Trade(symbol, trade_id, event_us, price, **{"size": "1", "side": "b", **more})
 
 
 @pytest.fixture
@@ -58,9 +58,12 @@ def test_in_the_leaf_of_an_old_month_a_trade_is_one_of_its_day(store, database, 
 
 @pytest.mark.parametrize(
     "other",
-    [{"price": "2"}, {"event_us": NOON_US + 5_000_000}, {"event_us": NOON_US - 5_000_000}, {"seq": 3}],
-    ids=["price", "later", "earlier", "seq"],
-)
+    [
+        {"price": "2"}, {"size": "2"}, {"side": "s"}, {"event_us": NOON_US + 5_000_000}, {"event_us": NOON_US - 5_000_000},
+        {"seq": 3},
+    ],
+    ids=["price", "size", "side", "later", "earlier", "seq"],
+)  # fmt: skip
 def test_a_copy_that_lost_with_other_values_marks_both_its_places(store, database, other):
     put(store, [trade(7)])
     assert put(store, [trade(7, **other), trade(8)]) == Stored(1, 1, 0)
@@ -72,6 +75,16 @@ def test_a_copy_that_lost_within_its_own_transaction_marks_too(store, database):
     assert put(store, [trade(7, price="1")], [trade(7, price="2")]) == Stored(1, 1, 0)
     assert rows(database, "SELECT price FROM raw_ticks") == [(1,)]
     assert rows(database, MARKS) == [("A", NOON_US, NOON_US, True)]
+
+
+def test_losers_of_several_days_are_marked_once_all_that_was_read_with_them_is_stored(store, database):
+    days = [NOON_US - 2 * US_PER_DAY, NOON_US - US_PER_DAY, NOON_US]
+    put(store, [trade(7, us) for us in days])
+    entries = [entry(0, [trade(8)]), entry(1, [trade(7, us, price="2") for us in days]), entry(2, [trade(9)])]
+    store.store(STREAM, entries, read_entries(entries, LIMITS))
+    newest = entries[-1].id
+    assert rows(database, MARKS) == [("A", us, us, True) for us in days]
+    assert rows(database, "SELECT DISTINCT entry_ms, entry_seq FROM dirty_ranges") == [(newest.ms, newest.seq)]
 
 
 def test_a_decimal_written_otherwise_is_the_same_copy(store, database):
