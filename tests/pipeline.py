@@ -83,13 +83,13 @@ class Pipeline:
         """kill -9."""
         process = self.processes.pop(name)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
     def stop(self) -> None:
         """Ask all to stop, and see that they do."""
         for process in self.processes.values():
             process.terminate()
-        codes = {name: process.wait(20) for name, process in self.processes.items()}
+        codes = {name: process.wait(60) for name, process in self.processes.items()}
         assert set(codes.values()) <= {0}, codes
 
     def send(self, trades: Sequence[Trade], src: str = "binance.trade", rows: int = 500) -> None:
@@ -177,4 +177,4 @@ def a_pipeline(settings: Settings, client: redis.Redis, database: Connection, *n
     finally:
         for process in pipeline.processes.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)

@@ -89,10 +89,12 @@ def test_ids_that_are_missing_are_fetched_and_their_bars_are_whole_again(pipelin
         ((first_id, _, _, _),) = pipeline.rows(EXTENT, "ETHUSDT")
         gone = first_id + 20, first_id + 280
         (_, from_us), (_, to_us) = pipeline.rows(STAMPS, "ETHUSDT", gone[0] - 1, gone[1] + 1)
+        exchange.post("/sim/faults", {"rest_status": 429})  # until its bars were seen
         with transaction(database), database.cursor() as cursor:
             cursor.execute("DELETE FROM raw_ticks WHERE symbol = 'ETHUSDT' AND trade_id BETWEEN %s AND %s", gone)
             record(cursor, Gap("ETHUSDT", *gone, from_us, to_us), "open", "", "trades")
         pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM processed_bars WHERE status = 'gap'"), 60, "bars with a gap")
+        exchange.post("/sim/faults", {"rest_status": 0})
         pipeline.wait(lambda: {row[3] for row in pipeline.rows(GAPS)} == {"closed"}, 60, "closed gap")
         assert fact(redis_client, "backfilled") >= gone[1] - gone[0] + 1 or producer.log().count("fetched up to")
         stored_past(pipeline, exchange)
@@ -138,7 +140,7 @@ def test_a_gap_waits_for_a_venue_that_says_later(pipeline, feed, database, redis
 
 
 def test_a_silent_subscription_among_others_is_left_and_its_trades_are_fetched(pipeline, feed, redis_client, exchange):
-    with producing(feed.model_copy(update={"stale_after_s": 1.0})) as producer:
+    with producing(feed.model_copy(update={"stale_after_s": 3.0})) as producer:
         stored_past(pipeline, exchange)
         exchange.post("/sim/faults", {"mute": "ETHUSDT"})
         until(lambda: fact(redis_client, "silent") >= 1, "its being seen")

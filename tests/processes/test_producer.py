@@ -247,7 +247,7 @@ def test_a_venue_that_says_when_to_come_back_is_not_asked_before(settings, redis
     with producing(feed_settings(settings, exchange)) as producer:
         wait_past(redis_client, exchange)
         before = exchange.get("/sim/state")["rest_refused"]
-        exchange.post("/sim/faults", {"rest_status": status, "retry_after_s": 4})
+        exchange.post("/sim/faults", {"rest_status": status, "retry_after_s": 6})
         exchange.post("/sim/drop")
         until(lambda: exchange.get("/sim/state")["rest_refused"] > before, "a refusal")
         began_s = time.monotonic()
@@ -281,6 +281,12 @@ def test_what_rest_refuses_is_a_recorded_gap_and_fetched_after_the_next_start(se
             cursor.execute("SELECT first_id, last_id, note FROM gaps WHERE state = 'open' AND symbol = 'BTCUSDT'")
             return cursor.fetchall()
 
+    def in_gaps() -> set[int]:
+        return {trade_id for first, last, _ in open_gaps() for trade_id in range(first, last + 1)}
+
+    def missed_from() -> int:
+        return exchange.get("/sim/state")["symbols"]["BTCUSDT"]["trade_id"]
+
     def missing() -> set[int]:
         ids = streamed_ids(redis_client)["BTCUSDT"]
         return set(range(min(ids), max(ids) + 1)) - set(ids)
@@ -288,11 +294,12 @@ def test_what_rest_refuses_is_a_recorded_gap_and_fetched_after_the_next_start(se
     with producing(feed_settings(settings, exchange)) as producer:
         wait_past(redis_client, exchange)
         exchange.post("/sim/faults", {"rest_status": 451, "silent": True})
-        time.sleep(0.3)  # so long are trades missed
+        first = missed_from()
+        until(lambda: missed_from() > first + 20, "trades that are missed")
         exchange.post("/sim/faults", {"silent": False})
         gaps = until(open_gaps, "a recorded gap")
         assert all("REST refuses" in note for _, _, note in gaps)
-        assert {trade_id for first, last, _ in gaps for trade_id in range(first, last + 1)} == missing() != set()
+        until(lambda: in_gaps() == missing() != set(), "what is missing, and only that, in gaps")
         assert producer.stop() == 0
         exchange.post("/sim/faults", {"rest_status": 0})
         producer.start()

@@ -124,7 +124,7 @@ def test_down_leaves_nothing_and_a_second_start_has_the_data() -> None:
 
         began_s = time.monotonic()
         instance.up()
-        assert time.monotonic() - began_s < 60  # under 10 s where the machine has nothing else to do
+        assert time.monotonic() - began_s < 120  # under 10 s where the machine has nothing else to do
         assert instance.status()["ticks"] > 0
 
 
@@ -136,7 +136,7 @@ def test_down_stops_what_a_killed_supervisor_left() -> None:
         os.kill(supervisor, signal.SIGKILL)
         stopped = instance.run("down")
         assert stopped.returncode == 0, stopped.stdout
-        _, alive = psutil.wait_procs(left, timeout=10)
+        _, alive = psutil.wait_procs(left, timeout=60)
         assert alive == []
 
 
