@@ -31,6 +31,8 @@ SELECT (SELECT coalesce(sum(stored), 0)::bigint FROM writer_positions) AS tick_c
     (SELECT coalesce(sum(bars), 0)::bigint FROM checkpoints) AS bar_count,
     (SELECT coalesce(array_agg(symbol ORDER BY symbol), '{}') FROM sources) AS symbols
 """
+#: As GEMS asks, for the same plans.
+SESSION = {"timezone": "UTC", "seq_page_cost": "0.1", "random_page_cost": "0.1"}
 
 
 def make_app(database_url: str) -> Any:
@@ -43,7 +45,7 @@ def make_app(database_url: str) -> Any:
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        async with asyncpg.create_pool(database_url, min_size=10, max_size=10, server_settings={"timezone": "UTC"}) as pool:
+        async with asyncpg.create_pool(database_url, min_size=10, max_size=10, server_settings=SESSION) as pool:
             pools.append(pool)
             print("ready", flush=True)
             yield

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.timeframes import TIMEFRAMES_S
-from web.paging import by_stamp, one_page, us
-from web.queries.pieces import decimal, instant, sort, within
+from web.listing import Listing
+from web.paging import by_stamp
+from web.queries.pieces import within, written
 from web.stores import Stores
 
-_BEFORE, _AFTER = "open, high, low, close, volume", "quote_volume, vwap, taker_buy_volume, taker_buy_quote_volume"
-_PRICES = f"{_BEFORE}, tick_count, {_AFTER}, status, revision"
+_BEFORE = ("open", "high", "low", "close", "volume")
+_AFTER = ("quote_volume", "vwap", "taker_buy_volume", "taker_buy_quote_volume")
+_COLUMNS = ("timestamp", *_BEFORE, "tick_count", *_AFTER, "status", "revision")
+_PRICES = ", ".join(_COLUMNS[1:])
+_BARS = Listing("bars", _COLUMNS, frozenset({"timestamp", "status"}), lambda at_us, _: (at_us,))
 _OF_SYMBOL = "FROM processed_bars WHERE symbol = %(symbol)s AND timeframe = %(timeframe)s"
 #: What a bar without a trade looks like where it is drawn: the close before it, and nothing traded.
 _FILLED = ", ".join(
@@ -27,11 +31,10 @@ _FILLED = ", ".join(
 def newest_bars(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of bars, the newest `limit` of `[start, end)`; with `fill`, also the bars that nobody traded in."""
     query = {**by_stamp(query), "step_s": TIMEFRAMES_S[query["timeframe"]]}
-    found = _filled(query) if query.get("fill") else f"SELECT symbol, timeframe, timestamp AS at, {_PRICES} {bar_versions(query)}"
-    by = sort(query["order"]).replace("timestamp", "at")
-    columns = f"{decimal(_BEFORE, query)}, tick_count, {decimal(_AFTER, query)}, status, revision"
-    shown = f"SELECT symbol, timeframe, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    return one_page(stores, query, "bars", found, "at DESC", shown, us("at"))
+    found = _filled(query) if query.get("fill") else f"SELECT timestamp AS at, {_PRICES} {bar_versions(query)}"
+    columns = f"at, {written(_BEFORE, query)}, tick_count, {written(_AFTER, query)}, status, revision"
+    newest = f"SELECT {columns} FROM ({found} ORDER BY at DESC LIMIT %(fetch)s) AS found ORDER BY at DESC"
+    return _BARS.page(stores.cells(newest, query), query, {name: query[name] for name in ("symbol", "timeframe")})
 
 
 def bar_versions(query: Mapping[str, Any]) -> str:
@@ -54,6 +57,6 @@ def _filled(query: Mapping[str, Any]) -> str:
     first = f"greatest({reach}, %(start)s)" if query.get("start") else reach
     before = f"SELECT * {_OF_SYMBOL} AND timestamp <= slot ORDER BY timestamp DESC LIMIT 1"
     return (
-        f"SELECT symbol, timeframe, slot AS at, {_FILLED} FROM ({newest}) AS newest,"
+        f"SELECT slot AS at, {_FILLED} FROM ({newest}) AS newest,"
         f" generate_series(last, {first}, -({step})) AS slot, LATERAL ({before}) AS bar"
     )

@@ -1,7 +1,7 @@
 # ruff: noqa: S608 - only constants of this package are text; values travel as parameters
 """Pieces of SQL that several queries share. All values travel as parameters; only these constants are text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NEWEST_FIRST, OLDEST_FIRST = "timestamp DESC", "timestamp"
@@ -30,6 +30,17 @@ def decimal(columns: str, query: Mapping[str, Any], kind: str = "text") -> str:
     if query.get("decimals") != "string":
         return columns
     return ", ".join(f"{name}::{kind} AS {name}" for name in columns.split(", "))
+
+
+def written(columns: Sequence[str], query: Mapping[str, Any]) -> str:
+    """SQL of decimals for `web.listing`: as they are, or in quotes where the query says `decimals=string`; NULL stays NULL."""
+    exact = query.get("decimals") == "string"
+    return ", ".join(quoted(name) if exact else name for name in columns)
+
+
+def quoted(column: str) -> str:
+    """SQL of a value as a JSON string, where nothing in it needs an escape; NULL stays NULL."""
+    return f"""'"' || {column} || '"'"""
 
 
 def within(query: Mapping[str, Any], column: str = "timestamp") -> str:

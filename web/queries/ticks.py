@@ -14,30 +14,37 @@ from psycopg2.extensions import cursor as Cursor
 
 from common.timeframes import TIMEFRAMES_S
 from common.trades import from_us
-from web.paging import as_page, page_text, us
-from web.queries.pieces import decimal, instant, within
-from web.stores import Stores
+from web.listing import Listing
+from web.queries.pieces import quoted, within, written
+from web.stores import Stores, copied
 
 #: How far before now, or before `end`, the windows reach after the hint; the last one has no start.
 _WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=4), timedelta(days=2), timedelta(days=30))
-_NONE = '{"ticks": [], "count": 0, "complete": true, "next_cursor": null}'
-_NEWEST_FIRST = "at DESC, place DESC, trade_id DESC"
+_COLUMNS = ("timestamp", "price", "size", "side", "trade_id", "seq")
+_TICKS = Listing("ticks", _COLUMNS, frozenset({"timestamp"}), lambda at_us, row: (at_us, _place(row[5]), row[4]))
 
 
 def newest_ticks(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of ticks, the newest `limit` of `[start, end)`, sorted by `order`."""
-    paged = _paged(query)
     with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM sources WHERE symbol = %(symbol)s", query)
-        if cursor.fetchone() is None:
-            return _NONE  # each symbol is registered before its first tick
-        first, *wider = window_starts(cursor, {**paged, "limit": paged["fetch"]}, stores.settings.timeframes[0])
-        text, found = _read(cursor, {**paged, "start": first})
-        if found == paged["fetch"] or not wider:
-            return text
-        *windows, last = wider
-        enough = (start for start in windows if _holds_enough(cursor, {**paged, "start": start}))
-        return _read(cursor, {**paged, "start": next(enough, last)})[0]
+        cells = _newest(cursor, _paged(query), stores.settings.timeframes[0])
+    return _TICKS.page(cells, query, {"symbol": query["symbol"]})
+
+
+def _newest(cursor: Cursor, paged: Mapping[str, Any], timeframe: str) -> list[str]:
+    first, *wider = window_starts(cursor, {**paged, "limit": paged["fetch"]}, timeframe)
+    cells = _read(cursor, {**paged, "start": first})
+    if len(cells) == paged["fetch"] * len(_COLUMNS) or not wider or not _is_known(cursor, paged):
+        return cells
+    *windows, last = wider
+    enough = (start for start in windows if _holds_enough(cursor, {**paged, "start": start}))
+    return _read(cursor, {**paged, "start": next(enough, last)})
+
+
+def _is_known(cursor: Cursor, query: Mapping[str, Any]) -> bool:
+    """Each symbol is registered before its first tick."""
+    cursor.execute("SELECT 1 FROM sources WHERE symbol = %(symbol)s", query)
+    return cursor.fetchone() is not None
 
 
 def _paged(query: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,12 +107,12 @@ def _holds_enough(cursor: Cursor, query: Mapping[str, Any]) -> bool:
     return bool(row and row[0])
 
 
-def _read(cursor: Cursor, query: Mapping[str, Any]) -> tuple[str, int]:
-    """The page, and how many ticks the window has, `fetch` at most."""
-    by = _NEWEST_FIRST if query["order"] == "desc" else _NEWEST_FIRST.replace(" DESC", "")
-    found = f"SELECT symbol, timestamp AS at, price, size, side, trade_id, seq, coalesce(seq, 0)::bigint AS place {_among(query)}"
-    columns = f"{decimal('price, size', query)}, side, trade_id, seq"
-    shown = f"SELECT symbol, {instant('at')} AS timestamp, {columns} FROM page ORDER BY {by}"
-    cursor.execute(as_page("ticks", found, _NEWEST_FIRST, shown, us("at"), "place", "trade_id"), query)
-    row: Any = cursor.fetchone()
-    return page_text("ticks", row, query["limit"]), row[1]
+def _read(cursor: Cursor, query: Mapping[str, Any]) -> list[str]:
+    """The window's newest `fetch` ticks, newest first."""
+    columns = f"timestamp, {written(('price', 'size'), query)}, {quoted('side')}, trade_id, seq"
+    newest_first = "timestamp DESC, coalesce(seq, 0) DESC, trade_id DESC"
+    return copied(cursor, f"SELECT {columns} {_among(query)} ORDER BY {newest_first} LIMIT %(fetch)s", query)
+
+
+def _place(seq: str) -> str:
+    return "0" if seq == "null" else seq
