@@ -12,6 +12,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 #: Whole numbers up to here are safe in int64 sums of floats' accuracy; beyond it columns hold Python ints.
 SAFE = float(2**62)
+#: Whole numbers below it, over powers of ten up to this one, divide as exactly as decimals are read.
+_EXACT, _EXACT_SCALE = 2**53, 22
+_FLOAT_POWERS = np.array([float(10**scale) for scale in range(_EXACT_SCALE + 1)])
 
 
 @dataclass(slots=True)
@@ -127,6 +130,24 @@ def times_powers(values: Array, powers: Array) -> Array:
         return wide
     product: Array = values * _POWERS[powers]
     return product
+
+
+def floats(values: Array, scales: Array) -> Array:
+    """`values / 10**scales`, rounded once: as near to the decimal as reading its text gives."""
+    if _are_exact(values) and int(scales.max(initial=0)) <= _EXACT_SCALE:
+        return np.asarray(values / _FLOAT_POWERS[scales])
+    return np.array([int(value) / 10 ** int(scale) for value, scale in zip(values.tolist(), scales.tolist(), strict=True)])
+
+
+def quotients(values: Array, divisors: Array) -> Array:
+    """Whole numbers by whole numbers, rounded once."""
+    if _are_exact(values) and _are_exact(divisors):
+        return np.asarray(values / divisors)
+    return np.array([int(value) / int(divisor) for value, divisor in zip(values.tolist(), divisors.tolist(), strict=True)])
+
+
+def _are_exact(values: Array) -> bool:
+    return values.dtype != object and int(np.abs(values).max(initial=0)) < _EXACT
 
 
 def _exact_amounts(price: Array, size: Array, first: Array) -> tuple[Array, Array, Array]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -31,6 +32,10 @@ _COPY = f"COPY closing ({', '.join(STAGED)}) FROM STDIN"
 _OLD, _NEW = (", ".join(f"{table}.{name}" for name in _VALUES) for table in ("b", "c"))
 _DIFFERS = f"({_OLD}) IS DISTINCT FROM ({_NEW})"
 _REVISION_COLUMNS = f"{_KEY}, {', '.join(_VALUES)}, vwap, status, revision, written_at"
+_INSERT = f"""
+INSERT INTO processed_bars ({_KEY}, {", ".join(_VALUES)}, vwap, status)
+SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status FROM closing
+"""  # noqa: S608
 _KEEP_OLD = f"""
 INSERT INTO bar_revisions ({_REVISION_COLUMNS})
 SELECT {", ".join(f"b.{name.strip()}" for name in _REVISION_COLUMNS.split(","))} FROM processed_bars b
@@ -87,6 +92,16 @@ def stage(cursor: Cursor, closed: Mapping[str, Closed], symbols: Symbols) -> Non
     open_staging(cursor)
     lines = [line for timeframe, rows in closed.items() for line in _lines(timeframe, rows, symbols)]
     cursor.copy_expert(_COPY, io.StringIO("".join(lines)))
+
+
+def settle_new(cursor: Cursor) -> bool:
+    """Write what is staged if all of it is new, at half the price of `settle`; False: some is not, and nothing was written."""
+    try:
+        cursor.execute(f"SAVEPOINT new_bars; {_INSERT}")
+    except errors.UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT new_bars")
+        return False
+    return True
 
 
 def settle(cursor: Cursor) -> list[Settled]:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extras import Json
 
 from aggregator.bars import COLUMN_NAMES, Bars
 from aggregator.core import Core
@@ -69,10 +68,9 @@ def save(
         Fenced: another owner has taken over.
     """
     state = zlib.compress(orjson.dumps(to_json(core)), 1)
-    told = zlib.compress(orjson.dumps([list(event) for event in events]), 1)
-    cursor.execute(
-        _SAVE, (position.ms, position.seq, run_id, Json(core.watermarks()), state, told, bars, late, shard, token)
-    )
+    told = zlib.compress(b"[%s]" % b",".join([b'["%s",%s]' % (event.event.encode(), event.json) for event in events]), 1)
+    watermarks = orjson.dumps(core.watermarks()).decode()
+    cursor.execute(_SAVE, (position.ms, position.seq, run_id, watermarks, state, told, bars, late, shard, token))
     if cursor.rowcount != 1:
         raise Fenced(f"shard {shard} has another owner now")
 

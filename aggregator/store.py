@@ -169,7 +169,8 @@ class BarsStore:
             events: list[Event] = []
             if closed:
                 barstore.stage(cursor, closed, self._core.symbols)
-                events = closed_events(closed, barstore.settle(cursor), self._core.symbols)
+                settled = None if barstore.settle_new(cursor) else barstore.settle(cursor)
+                events = closed_events(closed, settled, self._core.symbols)
             bars = sum(event.event == "bar" for event in events)
             self._reload_pairs(cursor)
             self._stats.step(cursor, closed, self._core.symbols)

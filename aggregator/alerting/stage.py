@@ -142,7 +142,8 @@ class AlertStage:
         """Rows of this transaction that some rule looks at, and stamps of bars that it changed."""
         rows: dict[SeriesKey, list[Fresh]] = defaultdict(list)
         changed: dict[SeriesKey, set[int]] = defaultdict(set)
-        for name, body in events:
+        for event in events:
+            name, body = event.event, event.body
             key = _series_of(name, body)
             if key in self._series:
                 us = parse_iso_us(body["timestamp"])
