@@ -239,6 +239,28 @@ def test_bars_of_a_doubted_time_are_marked_instead_of_closed():
     assert run.marked("A", START_US, 1_000_000)
 
 
+def test_the_first_bars_of_a_symbol_that_is_new_after_a_doubt_are_not_proved():
+    """It may have been traded in what was missed; the bar that begins after its first trade is proved again."""
+    run = Run()
+    run.feed([Trade("A", 1, START_US, "1", "1")])
+    run.core.doubt("test", 0, 0)
+    run.core.trust()
+    run.feed([Trade("B", 7, START_US + 10_100_000, "1", "1"), Trade("B", 8, START_US + 11_000_000, "1", "1")])
+    run.wait(2_000)
+    assert [key for key in run.closed["1s"] if key[0] == "B"] == [("B", START_US + 11_000_000)]
+    assert run.marked("B", START_US + 10_000_000, 1_000_000)
+
+
+def test_a_trade_of_a_bar_that_ends_at_the_watermark_is_late():
+    run = Run()
+    run.feed([Trade("A", 1, START_US, "1", "1")])
+    run.feed([Trade("A", 3, START_US + 1_500_000, "1", "1")])
+    assert run.core.watermarks() == {"A": START_US + 1_000_000} and ("A", START_US) in run.closed["1s"]
+    outcome = run.feed([Trade("A", 2, START_US + 999_999, "9", "1")])
+    assert outcome.late == 1 and not outcome.closed
+    assert [mark[1:] for mark in outcome.marks] == [(START_US + 999_999, START_US + 999_999, "late")]
+
+
 @pytest.mark.parametrize("timeframes", [("1s",), ("3m", "5m"), ("1d",)])
 def test_any_set_of_timeframes_works(timeframes):
     core = Core(timeframes, 0)

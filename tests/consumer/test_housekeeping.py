@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from common.partitions import ensure_month_leaves, ensure_tick_leaves, tick_leaf
-from common.streams import GROUP, EntryId
+from common.streams import GROUP, EntryId, writers_position
 from common.trades import Trade
 from consumer.group import WritersGroup
 from consumer.housekeeping import Housekeeping
@@ -149,3 +149,23 @@ def test_a_month_that_was_begun_by_days_goes_on_by_days():
     assert tick_leaf(date(2026, 1, 5), today, {"raw_ticks_20260104"})[0] == "raw_ticks_20260105"
     assert tick_leaf(date(2026, 1, 5), today, set())[0] == "raw_ticks_202601"
     assert tick_leaf(date(2026, 5, 5), today, set())[0] == "raw_ticks_20260505"
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_what_is_handed_out_while_the_position_is_read_does_not_count_as_stored(redis_client, call):
+    """The position is two answers of Redis: between them a worker may get an entry that it has not stored."""
+
+    class Meanwhile:
+        calls = 0
+
+        def __getattr__(self, name):
+            self.calls += 1
+            if self.calls == call:
+                hand_out(redis_client, "worker-5")
+            return getattr(redis_client, name)
+
+    redis_client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    first = send(redis_client, Trade("A", 1, 1, "1", "1"))
+    redis_client.xack(STREAM, GROUP, *hand_out(redis_client, "worker-5"))
+    second = send(redis_client, Trade("A", 2, 1, "1", "1"))
+    assert EntryId.parse(first) <= writers_position(Meanwhile(), STREAM) < EntryId.parse(second)

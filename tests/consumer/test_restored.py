@@ -7,11 +7,13 @@ import pytest
 
 from common.codec import encode_rows
 from common.columns import read_entries
+from common.gaps import Gap
 from common.judge import Limits
 from common.settings import Settings
 from common.streams import START, Entry, EntryId, last_delivered
 from common.trades import Trade
-from consumer.group import WritersGroup, done_key
+from consumer.group import Committed, WritersGroup, done_key
+from consumer.restored import Run, gaps_between
 from consumer.store import TickStore
 from tests.consumer.running import STREAM, a_writer, pending, rows, send, wait
 from tests.consumer.test_writer import stored_ids
@@ -183,3 +185,23 @@ def test_a_restart_without_a_restore_reads_nothing_again(settings, redis_client,
         wait(lambda: len(stored_ids(database)) == 6 and pending(redis_client) == 0, "stored")
     assert rows(database, "SELECT sum(repeated)::int FROM writer_positions") == [(0,)]
     assert rows(database, "TABLE dirty_ranges") == []
+
+
+def test_without_counts_what_was_acknowledged_behind_the_positions_tells_a_restore(redis_client, hands):
+    """A Redis whose counts are gone: an entry behind all positions that nobody has any more was acknowledged."""
+    first, second, third = (EntryId.parse(send(redis_client, trade(n))) for n in range(3))
+    hands[0].take(1)
+    redis_client.xack(STREAM, "writers", str(first))
+    hands[1].take(2)
+    committed = {"worker-1": Committed(first, 1)}
+    assert not hands[0].group.is_ahead(STREAM, committed), "the others are in the second worker's hands"
+    redis_client.xack(STREAM, "writers", str(third))
+    assert hands[0].group.is_ahead(STREAM, committed)
+    assert not hands[0].group.is_ahead(STREAM, {**committed, "worker-2": Committed(third, 1)})
+    assert pending(redis_client) == 1 and second < third
+
+
+def test_ids_within_a_longer_run_end_nothing():
+    runs = [Run(1, 10, 10, 100), Run(3, 5, 30, 50), Run(12, 13, 120, 130), Run(12, 12, 120, 120)]
+    assert gaps_between("A", runs) == [Gap("A", 11, 11, 100, 120)]
+    assert gaps_between("A", [*runs, Run(11, 11, 110, 110)]) == []

@@ -13,6 +13,7 @@ from common.codec import decode_rows, encode_rows
 from common.errors import StoreUnavailable
 from common.journal import FILE_BYTES, Journal, Post, append_posts, posted_folder, read_posts
 from common.lifecycle import Stop
+from common.streams import connect_redis
 from common.trades import Trade
 from producer.posted import KEEP_S, SETTLE_S, PostedTicks, lost_posts
 from tests.consumer.running import a_writer, rows, wait
@@ -94,6 +95,9 @@ def test_what_redis_forgot_is_sent_again_and_stored_once(settings, client, redis
             return keeper.sent_again > 0
 
         wait(sent, "second sending")
+        in_stream = {entry_id.decode() for entry_id, _ in redis_client.xrange("trades")}
+        kept = {post.entry_id for path in files(settings) for post in read_posts(path)}
+        assert kept & in_stream, "what was sent again is kept as it was the first time"
         wait(lambda: stored(database) == (3 if forget == "flushall" else 4), "every tick")
         age(files(settings), SETTLE_S)
         wait(lambda: keeper.look(time.time()) or not keeper.waiting, "check of what was sent again")
@@ -101,6 +105,30 @@ def test_what_redis_forgot_is_sent_again_and_stored_once(settings, client, redis
     age(files(settings), KEEP_S)
     keeper.look(time.time())
     assert not files(settings)
+
+
+def test_an_older_copy_of_postgresql_is_looked_at_again(settings, client, database, keeper, monkeypatch):
+    """Where PostgreSQL was started anew, what it once had need not be there."""
+    with a_writer(settings):
+        post_ticks(client, tick(1), tick(2))
+        wait(lambda: stored(database) == 2, "ticks")
+        age(files(settings), SETTLE_S)
+        wait(lambda: keeper.look(time.time()) or not keeper.waiting, "check")
+        rows(database, "DELETE FROM raw_ticks")
+        keeper.look(time.time())
+        assert keeper.sent_again == 0, "it was seen there, and PostgreSQL has run since"
+        monkeypatch.setattr("producer.posted._started_at", lambda connection: "later")
+        wait(lambda: keeper.look(time.time()) or keeper.sent_again, "second sending")
+        wait(lambda: stored(database) == 2, "ticks again")
+
+
+def test_a_trade_of_another_day_with_the_same_id_is_no_proof(settings, database):
+    day_us = 86_400_000_000
+    with a_writer(settings):
+        with connect_redis(settings) as client:
+            append_posts(client, [a_post(tick(1)._replace(event_us=tick(1).event_us - day_us)), a_post(tick(2))])
+        wait(lambda: stored(database) == 2, "ticks")
+    assert lost_posts(database, [a_post(tick(1)), a_post(tick(2))]) == [a_post(tick(1))]
 
 
 def test_nothing_is_removed_while_the_writers_are_behind(settings, client, redis_client, keeper):
@@ -142,6 +170,26 @@ def test_a_torn_tail_was_never_acknowledged(settings):
     (path,) = files(settings)
     os.truncate(path, path.stat().st_size - 1)
     assert [decode_rows(post.rows) for post in read_posts(path)] == [[tick(1)]]
+
+
+def test_a_record_whose_file_could_not_be_synced_is_no_promise(settings, monkeypatch):
+    """Another thread closes the file in which ours has written and not yet synced; the disk fails it."""
+    journal = Journal(settings)
+    sync = journal._sync
+
+    def a_thread_closes_it(file, number):
+        with monkeypatch.context() as broken:
+            broken.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(5, "the disk fails")))
+            with pytest.raises(OSError, match="the disk fails"):
+                journal.close()
+        sync(file, number)
+
+    monkeypatch.setattr(journal, "_sync", a_thread_closes_it)
+    with pytest.raises(StoreUnavailable):
+        journal.append([a_post(tick(1))])
+    monkeypatch.setattr(journal, "_sync", sync)
+    journal.append([a_post(tick(2))])
+    assert [decode_rows(post.rows) for path in files(settings)[1:] for post in read_posts(path)] == [[tick(2)]]
 
 
 def test_threads_share_their_syncs_and_lose_nothing(settings):
