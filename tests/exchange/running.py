@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 import urllib3
 import websocket
 
+from ops.servers.instance import free_port
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 
@@ -23,9 +24,7 @@ class RunningExchange:
     """`python -m ops.exchange` in a folder of its own; started again it is the same exchange."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()  # none of those that clients get: one that retries could be connected to itself
         given = {"data_dir": data_dir, "sim_port": self.port, "history": "0"} | settings
         self._env = {f"GEMS_{name.upper()}": str(value) for name, value in given.items()}
         self._log = data_dir / "exchange.log"

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,14 @@ from contextlib import closing
 
 from common.settings import Settings
 from ops.house import ROOT
+from ops.servers.instance import free_port
 
 
 class KillableWeb:
     """gunicorn as it is started in earnest; a context manager that leaves nothing running."""
 
     def __init__(self, settings: Settings, *arguments: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environ = {**os.environ, **settings.model_copy(update={"port": self.port}).to_env(), "PYTHONPATH": str(ROOT)}
         self._arguments = ("--no-control-socket", *arguments)

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.settings import Settings
+from ops.servers.instance import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,9 +66,7 @@ class Reader:
 @contextmanager
 def running_web(settings: Settings) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """gunicorn as it is started in earnest, on a free port; yields the port and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {**os.environ, **settings.model_copy(update={"port": port}).to_env(), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "gunicorn", "-c", "web/gunicorn.conf.py", "--no-control-socket", "web.wsgi:app"]
     process = subprocess.Popen(command, cwd=ROOT, env=environ)
