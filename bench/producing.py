@@ -37,13 +37,11 @@ class Memory:
             self._stop.ask()
         return bool(self._messages)
 
-    def has_read(self) -> bool:
-        """True while there are messages."""
-        return bool(self._messages)
-
-    def recv(self) -> bytes:
-        """The next one."""
-        return self._messages.pop()
+    def recv(self, most: int) -> list[bytes]:
+        """The next ones."""
+        part = self._messages[: -most - 1 : -1]
+        del self._messages[-most:]
+        return part
 
     def close(self) -> None:
         """Nothing is open."""

@@ -55,7 +55,7 @@ def judge(trade: Trade, limits: Limits, entry_ms: int) -> Trade:
         raise InvalidTrade("side", side, "must be b, s or empty")
     if seq is not None and not 0 <= seq <= MAX_SEQ:
         raise InvalidTrade("seq", seq, "must be from 0 to 2147483647")
-    plain = _short_decimal(price) or plain_decimal("price", price), _short_decimal(size) or plain_decimal("size", size)
+    plain = short_decimal(price) or plain_decimal("price", price), short_decimal(size) or plain_decimal("size", size)
     return _new_trade(Trade, (symbol, trade_id, event_us, *plain, side, seq))
 
 
@@ -95,7 +95,7 @@ def _is_symbol(symbol: str) -> bool:
 
 
 @lru_cache(16_384)
-def _short_decimal(text: str) -> str:
+def short_decimal(text: str) -> str:
     """What `plain_decimal` gives for the form that venues send; empty where that has to look. Prices repeat: remembered."""
     if not _SHORT_DECIMAL.fullmatch(text):
         return ""

@@ -20,9 +20,7 @@ PATIENCE_S = 2.0  # for weight, where live trades do not wait for the answer
 class PastTrades:
     """Pages of them, and the way on; one thread uses it. `part`: of the request weight, that it may use."""
 
-    def __init__(
-        self, settings: Settings, publisher: Publisher, rest: RestClient, clock: StreamClock, part: float = 1.0
-    ) -> None:
+    def __init__(self, settings: Settings, publisher: Publisher, rest: RestClient, clock: StreamClock, part: float = 1.0) -> None:
         self._kind, self._limits, self._publisher = settings.feed_kind, Limits.of(settings), publisher
         self._rest, self._clock, self._part = rest, clock, part
         self._longest_wait_s = LONGEST_WAIT_S if part == 1.0 else PATIENCE_S

@@ -16,15 +16,12 @@ class Wire(Protocol):
     def ready(self, timeout_s: float) -> bool:
         """Wait so long at most; True once there is something for `recv`, also where that is the end of the connection."""
 
-    def recv(self) -> bytes | None:
-        """The next message, or None if it was a ping or pong. Called when `ready` or `has_read` says so.
+    def recv(self, most: int) -> list[bytes]:
+        """The messages that have come, in order, at most so many; none if it was a ping or pong. Called when `ready` says so.
 
         Raises:
-            FeedUnavailable: the connection is gone.
+            FeedUnavailable: the connection is gone, and all messages before that are read.
         """
-
-    def has_read(self) -> bool:
-        """True if `recv` has an answer that needs no waiting."""
 
     def close(self) -> None:
         """Close without waiting for the venue's answer."""

@@ -130,21 +130,16 @@ class PicowsWire:
         inbox.waited_for = False
         return bool(self._messages or inbox.end)
 
-    def recv(self) -> bytes | None:
-        """The next message, or None if none has arrived.
+    def recv(self, most: int) -> list[bytes]:
+        """The messages that have arrived, at most so many.
 
         Raises:
             FeedUnavailable: the connection is gone.
         """
-        if self._messages:
-            return self._messages.popleft()
-        if self._inbox.end:
+        messages = self._messages
+        if not messages and self._inbox.end:
             raise FeedUnavailable(self._fault() or self._inbox.end)
-        return None
-
-    def has_read(self) -> bool:
-        """True if a message waits."""
-        return bool(self._messages)
+        return [messages.popleft() for _ in range(min(most, len(messages)))]
 
     def close(self) -> None:
         """Close without waiting for the venue's answer."""
