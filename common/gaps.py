@@ -17,13 +17,13 @@ MOST_PIECES = 1_000
 
 _PIECES = """
 SELECT low, high, left_us, us FROM (
-    SELECT lag(trade_id, 1, %(first_id)s - 1) OVER w + 1 AS low, trade_id - 1 AS high,
+    SELECT lag(trade_id, 1, %(first_id)s::numeric - 1) OVER w + 1 AS low, trade_id - 1 AS high,
         lag(us, 1, %(from_us)s) OVER w AS left_us, us
     FROM (
         SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint AS us FROM raw_ticks
         WHERE symbol = %(symbol)s AND trade_id BETWEEN %(first_id)s AND %(last_id)s
             AND timestamp >= %(since)s AND timestamp < %(until)s
-        UNION ALL SELECT %(last_id)s + 1, %(to_us)s) AS stored
+        UNION ALL SELECT %(last_id)s::numeric + 1, %(to_us)s) AS stored
     WINDOW w AS (ORDER BY trade_id)) AS steps
 WHERE low <= high ORDER BY low LIMIT %(most)s
 """
@@ -95,7 +95,7 @@ def missing_pieces(cursor: Cursor, gap: Gap, first_us: int, last_us: int) -> lis
         "since": from_us(max(0, first_us - US_PER_DAY)), "until": from_us(last_us + US_PER_DAY),
     })  # fmt: skip
     found = [
-        Gap(gap.symbol, low, high, min(left_us, right_us), max(left_us, right_us))
+        Gap(gap.symbol, int(low), int(high), min(left_us, right_us), max(left_us, right_us))
         for low, high, left_us, right_us in cursor.fetchall()
     ]
     return found if len(found) <= MOST_PIECES else [gap]

@@ -95,11 +95,10 @@ class Spool:
     def _forget_from(self, offset: int) -> None:
         """Half a record (the disk is full) would hide all that follow it."""
         assert self._tail is not None
-        path = Path(self._tail.name)
+        tail, self._tail = self._tail, None  # whatever fails now, the next record begins a file of its own
         with contextlib.suppress(OSError):
-            self._tail.close()  # its buffer may fail once more
-        os.truncate(path, offset)
-        self._tail = None
+            tail.close()  # its buffer may fail once more
+        os.truncate(tail.name, offset)
 
     def _delete_first(self) -> None:
         first = self._segments.popleft()

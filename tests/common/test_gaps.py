@@ -9,6 +9,7 @@ from psycopg2.extras import execute_values
 
 from common.database import transaction
 from common.gaps import MOST_PIECES, Gap, cut, filled_spans, keep_missing, lose, missing_pieces, record, row_of
+from common.judge import MAX_ID
 from common.partitions import ensure_tick_leaves
 from common.trades import from_us
 
@@ -75,6 +76,20 @@ def test_a_gap_of_more_holes_than_rows_should_be_stays_one_row(database):
         record(cursor, wide, "open", "", "trades")
     store(database, range(2, 3 * MOST_PIECES, 2))
     assert not refresh(database)
+
+
+@pytest.mark.parametrize(("stored", "missing"), [([], [(7, MAX_ID)]), ([9, MAX_ID], [(7, 8), (10, MAX_ID - 1)])])
+def test_the_largest_id_there_is_may_be_missing_or_stored(database, stored, missing):
+    """Anybody may post it; what looks for the ids around it must not count past 63 bits."""
+    ensure_tick_leaves(database, [from_us(DAY_US).date()])
+    rows_of = [("A", number, from_us(DAY_US + at), 1, 1) for at, number in enumerate(stored)]
+    with transaction(database), database.cursor() as cursor:
+        if rows_of:
+            execute_values(cursor, "INSERT INTO raw_ticks (symbol, trade_id, timestamp, price, size) VALUES %s", rows_of)
+        pieces = missing_pieces(cursor, Gap("A", 7, MAX_ID, DAY_US, DAY_US + 9), DAY_US, DAY_US + 9)
+        assert [(piece.first_id, piece.last_id) for piece in pieces] == missing
+        assert all(type(number) is int for piece in pieces for number in piece[1:])
+        assert record(cursor, pieces[-1], "open", "", "trades")
 
 
 def test_bars_that_say_gap_are_marked_where_something_came(a_gap):
