@@ -70,7 +70,7 @@ def test_readers_end_with_78_and_a_sentence(one, redis_client, database, command
     """Also where no layout was ever noted."""
     Pipeline(one, redis_client, database).send(trades(0, 3))
     environ = {**os.environ, **of(one, 3).to_env()}
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == EXIT_CONFIG and "trades of another number still holds trades" in done.stderr
 
 
@@ -87,7 +87,7 @@ def test_a_drained_layout_may_change_and_the_bars_do_not_show_it(one, redis_clie
             try:
                 wait(lambda: redis_client.get("layout") == str(shards).encode(), "noted layout")  # noqa: B023
                 pipeline.send(trades(max(0, first_s - 20), last_s), rows=37)
-                pipeline.settle(40)
+                pipeline.settle()
             finally:
                 for each in aggregators:
                     each.__exit__(None, None, None)

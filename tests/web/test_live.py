@@ -1,5 +1,6 @@
 """Server-sent events against a real gunicorn: nothing missed, nothing twice, whatever breaks."""
 
+import http.client
 import json
 import os
 import queue
@@ -189,7 +190,7 @@ def test_a_stream_that_sigterm_ends_has_an_end(live_settings: Settings, events: 
 
 
 def test_a_listener_that_does_not_read_is_dropped_and_the_others_go_on(port: int, events: redis.Redis) -> None:
-    """What waits for it has an end; when it reads again it is told, and goes on from its last id."""
+    """What waits for it has an end; when it reads again soon enough it is told, else the line is cut."""
     reader, other = Reader(port, "?topics=bars&symbols=SLOW"), Reader(port, "?topics=bars&symbols=SLOW")
     long = "x" * 5_000
     found: list[int] = []
@@ -199,7 +200,12 @@ def test_a_listener_that_does_not_read_is_dropped_and_the_others_go_on(port: int
         found += numbers(other.take(500))
     assert found == list(range(3 * QUEUE_LENGTH))
     events.delete(LIVE)  # the next tests have a short stream again
-    names = [event.name for event in reader.events()]
+    names: list[str] = []
+    try:
+        names += (event.name for event in reader.events())
+        assert names[-1] == "dropped"
+    except (http.client.IncompleteRead, ConnectionError):  # the machine is so busy that `other` took longer than GOODBYE_S
+        pass
     assert len(names) < len(found)
     reader.close()
     other.close()
