@@ -45,7 +45,7 @@ class Dashboard:
 
     def api(self, path: str) -> Any:
         """What the API answers at a path."""
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def frame(self) -> None:

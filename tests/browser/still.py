@@ -82,7 +82,7 @@ def _running(command: Sequence[str], settings: Settings, folder: Path) -> Iterat
         yield _Process(process, log)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _alive(running: Sequence[_Process]) -> bool:

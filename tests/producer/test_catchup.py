@@ -101,11 +101,15 @@ def test_more_than_the_catch_up_may_fetch_is_a_recorded_gap_that_the_backfill_br
             cursor.execute("SELECT note FROM gaps")
             return [note for (note,) in cursor.fetchall()]
 
+    def made() -> int:
+        return exchange.get("/sim/state")["symbols"]["BTCUSDT"]["trade_id"]
+
     own = settings.model_copy(update={"sim_port": exchange.port, "symbols": ("BTCUSDT",), "pairs": (), "history": "1s"})
     with producing(own):
         until(lambda: len(streamed_ids(redis_client)) > 300, "trades")
         exchange.post("/sim/faults", {"silent": True})
-        time.sleep(1.0)  # so long are trades missed: three times as many as the catch-up may fetch
+        first = made()
+        until(lambda: made() > first + 200, "missed trades, twice as many as the catch-up may fetch")
         exchange.post("/sim/faults", {"silent": False})
         assert until(notes, "a recorded gap") == ["more than the catch-up fetches"]
         until(lambda: holes(streamed_ids(redis_client)) == 0, "what was missing")
