@@ -4,11 +4,16 @@ import pytest
 
 from aggregator.barstore import BarLeaves
 from aggregator.compute import Computer
+from aggregator.legs import LegBar, Row
 from aggregator.pairbook import compute_series, touched_until_us
+from aggregator.pairmath import NAMES
+from aggregator.pairrows import Made, carry_result, insert_rows
 from aggregator.pairtests import run_waiting_tests
+from aggregator.pairwindow import Values
+from common.database import transaction
 from common.pairseries import Series, SeriesKey, note, task_params
 from common.tasks import Task
-from common.trades import Trade, from_us
+from common.trades import Trade, from_us, to_us
 from tests.aggregator.house import SECOND, START_US, House
 from tests.aggregator.test_pair_series import ab, checked, count, feed, registry, walks
 
@@ -222,3 +227,32 @@ def test_a_computed_history_asks_for_the_tests_that_live_rows_have(house):
     assert house.rows(asked, "tls") == [row for row in live if row[1] >= from_us(START_US + 45 * SECOND)]
     compute_series(house.database, BarLeaves(), house.settings, ab("tls", 20))
     assert house.rows(asked, "tls") == live
+
+
+def test_no_row_carries_the_result_of_a_test_that_came_after_it(house):
+    """Rows that are made late, before the one that was tested in their block, must not know what it said."""
+    block = 60 * SECOND
+    block_us = START_US - START_US % block
+
+    def made(second: int) -> Made:
+        legs = tuple(LegBar(START_US + second * SECOND, "2", 2.0, False) for _ in range(2))
+        return Made(SeriesKey("A_B", "1s", 5), Row(START_US + second * SECOND, legs, ""), Values((1.0,) * len(NAMES)), block_us)
+
+    def insert(*seconds: int) -> None:
+        with transaction(house.database), house.database.cursor() as cursor:
+            insert_rows(cursor, [made(second) for second in seconds])
+
+    def tests() -> list[int | None]:
+        """Of each row, the second of the test whose result it carries."""
+        found = house.rows("SELECT coint_at, adf_pvalue FROM spread_analytics ORDER BY timestamp")
+        assert all((at is None) == (value is None) for at, value in found)
+        return [at and (to_us(at) - START_US) // SECOND for at, _ in found]
+
+    house.leaves.ensure(house.database, [START_US])
+    insert(3, 4)
+    house.rows("UPDATE pair_tests SET tested_at = now(), pvalue = 0.5")
+    insert(1, 5)
+    assert tests() == [None, None, None, 3], "rows 1, 3, 4, 5: those that were there wait for the result to be carried"
+    with transaction(house.database), house.database.cursor() as cursor:
+        carry_result(cursor, SeriesKey("A_B", "1s", 5), block_us, block)
+    assert tests() == [None, 3, 3, 3]
