@@ -53,7 +53,7 @@ class _ReadAhead:
         while at <= last and read[at] == PLAIN and len(found) < most:
             size, start = read[at + 1], at + 2
             if size >= LONG:
-                if size > LONG:  # longer still, or masked, which no server may
+                if size > LONG:  # longer still, or masked
                     break
                 size, start = read[at + 2] << 8 | read[at + 3], at + 4
             if start + size > len(read):

@@ -103,11 +103,12 @@ MOST = b"x" * (MAX_MESSAGE_BYTES * 3 // 4)
         frame(b"of no kind", 0x83),
         frame(b"goes on", 0x80),
         frame(b"begins", 0x01) + frame(b"begins too", 0x81),
+        frame(b"begins", 0x01) + frame(b"?", 0x89) + frame(b"begins too", 0x81),
         frame(b"x" * (MAX_MESSAGE_BYTES + 1)),
         frame(MOST, 0x01) + frame(MOST, 0x80),
         b"\x81\x7f" + (2**62).to_bytes(8, "big") + MOST + MOST,
     ],
-    ids=["extension", "opcode", "no beginning", "two beginnings", "long", "long in parts", "endless"],
+    ids=["extension", "opcode", "no beginning", "two beginnings", "a ping between", "long", "long in parts", "endless"],
 )
 def test_a_venue_that_breaks_the_protocol_is_left(connect, sent):
     async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
@@ -137,6 +138,29 @@ def test_parts_of_the_largest_message_are_put_together(connect):
     with venue(behave) as url:
         wire = connect(f"{url}/stream")
         assert [len(text) for text in read(wire, 3)] == [MAX_MESSAGE_BYTES // 4 * 3] * 3
+        wire.close()
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 7], ids=["whole", "in packets", "in crumbs"])
+def test_frames_of_every_length_and_kind_are_the_same_messages_in_any_pieces(connect, piece):
+    lengths = (0, 1, 2, 3, 125, 126, 127, 128, 1000, *((65_535, 65_536, 70_000) if piece > 7 else ()))
+    expected, sent = [], b""
+    for number, size in enumerate(lengths):
+        text = bytes([97 + number]) * size
+        expected += [text, b"plain", text, text + b"end", b"?"]
+        sent += frame(text) + frame(b"!", 0x89) + frame(b"plain") + frame(text, 0x82)
+        sent += frame(text, 0x01) + frame(b"", 0x8A) + frame(b"end", 0x80) + frame(b"?")
+
+    async def behave(ws: web.WebSocketResponse, request: web.Request) -> None:
+        assert request.transport
+        for at in range(0, len(sent), piece):
+            request.transport.write(sent[at : at + piece])  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        await wait_closed(ws)
+
+    with venue(behave) as url:
+        wire = connect(f"{url}/stream")
+        assert read(wire, len(expected)) == expected
         wire.close()
 
 
