@@ -36,7 +36,7 @@ def read_by(python: Path, client: str, address: str) -> Any:
 
 
 def our(address: str, path: str) -> Any:
-    return urllib3.request("GET", f"{address}/api/ingestion/{path}", timeout=10).json()
+    return urllib3.request("GET", f"{address}/api/ingestion/{path}", timeout=60).json()
 
 
 def test_python_binance_reads_what_our_routes_give(clients_python: Path, stored: str) -> None:

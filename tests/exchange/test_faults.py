@@ -81,7 +81,7 @@ def test_rest_and_handshakes_are_refused_when_told(exchange: RunningExchange) ->
     refused = exchange.request("/api/v3/time")
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
     with pytest.raises(websocket.WebSocketBadStatusException):
-        websocket.create_connection(f"ws://127.0.0.1:{exchange.port}/ws", timeout=5)
+        websocket.create_connection(f"ws://127.0.0.1:{exchange.port}/ws", timeout=60)
     assert "error" in exchange.post("/sim/faults", {"colour": 1})
 
 

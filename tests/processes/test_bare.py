@@ -58,7 +58,7 @@ def _runs_and_stops(command: list[str], environ: dict[str, str], log: Path, expe
     finally:
         runner.send_signal(signal.SIGTERM)
         runner.wait(timeout=90)
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     return modules
 

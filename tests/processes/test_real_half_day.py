@@ -93,7 +93,7 @@ def through_upload(instance: Instance, archive: Path) -> None:
     command = ["curl", "-sf", "-F", f"file=@{archive}", f"{instance.url}/api/ingestion/upload/"]
     answer = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     assert answer["status"] == "processing" and answer["filename"] == NAME
-    with urllib.request.urlopen(f"{instance.url}/api/tasks/{answer['task_id']}/", timeout=10) as told:
+    with urllib.request.urlopen(f"{instance.url}/api/tasks/{answer['task_id']}/", timeout=60) as told:
         assert json.load(told)["state"] in ("queued", "running", "done")
 
 

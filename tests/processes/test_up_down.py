@@ -42,7 +42,7 @@ def test_all_processes_run_and_the_routes_answer(running: Instance) -> None:
         return states == {name: "exited" if name == "migrate" else "running" for name in ALL}
 
     wait_until(all_run, 60, "state in which all run")
-    with urllib.request.urlopen(f"{running.url}/api/ingestion/stats/", timeout=10) as answer:
+    with urllib.request.urlopen(f"{running.url}/api/ingestion/stats/", timeout=60) as answer:
         assert answer.status == 200
 
 

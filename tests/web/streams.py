@@ -29,7 +29,7 @@ class Reader:
     """One client of `/api/stream`."""
 
     def __init__(self, port: int, query: str = "", last_id: str | None = None) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._connection.request("GET", f"/api/stream{query}", headers={"Last-Event-ID": last_id} if last_id else {})
         self.response = self._connection.getresponse()
         self.last_id = last_id or ""

@@ -315,7 +315,7 @@ def test_a_stream_ends_within_seconds_of_its_keys_revocation(settings: Settings,
     add_key(database, "owner", "admin")
     key = add_key(database, "reader", "read")
     with running_web(settings.model_copy(update={"api_keys": "on"})) as (port, _):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/api/stream?topics=bars", headers=shown(key))
         answer = connection.getresponse()
         assert answer.status == 200
