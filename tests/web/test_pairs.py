@@ -146,6 +146,7 @@ def test_as_of_gives_what_was_known_then(client: FlaskClient, database: Connecti
     assert known(61) == [(1, 0, None), (5, 0, None)] == known(119)
     assert known(121) == [(2, 1, None), (5, 0, None)]
     assert known(181) == [(2, 1, 0.5), (5, 0, None)]
+    assert [known(minutes) for minutes in (60, 120, 180)] == [known(minutes + 1) for minutes in (60, 120, 180)]
     newest = client.get(f"{SPREAD}&as_of={(AT + 1.5 * hour).isoformat().replace('+00:00', 'Z')}&limit=1&order=desc").get_json()
     assert [row["spread"] for row in newest["analytics"]] == [5]
 
