@@ -64,15 +64,6 @@ def test_new_is_what_a_set_of_identities_says_and_of_copies_the_first_to_arrive(
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.data())
-def test_a_run_of_ids_over_midnight_is_known_on_each_of_its_days():
-    symbols = Symbols()
-    over_midnight = [Trade("A", n, DAY_US + n - 5, "1", "1", "b") for n in range(10)]
-    assert feed(symbols, over_midnight) == over_midnight
-    assert feed(symbols, over_midnight[5:]) == feed(symbols, over_midnight[:5]) == feed(symbols, over_midnight) == []
-    others = [Trade("A", 2, DAY_US + 20, "1", "1", "b"), Trade("A", 8, DAY_US - 20, "1", "1", "b")]
-    assert sorted(feed(symbols, others)) == sorted(others), "the same ids on the other day are other trades"
-
-
 def test_holes_are_the_missing_ids_between_the_smallest_and_the_largest(ids, data):
     seen, left = SeenIds(), list(dict.fromkeys(ids))
     while left:
@@ -84,6 +75,15 @@ def test_holes_are_the_missing_ids_between_the_smallest_and_the_largest(ids, dat
     assert [n for hole in seen.holes() for n in range(hole.first_id, hole.last_id + 1)] == missing
     for hole in seen.holes():
         assert (hole.from_us, hole.to_us) == (DAY_US + hole.first_id - 1, DAY_US + hole.last_id + 1)
+
+
+def test_a_run_of_ids_over_midnight_is_known_on_each_of_its_days():
+    symbols = Symbols()
+    over_midnight = [Trade("A", n, DAY_US + n - 5, "1", "1", "b") for n in range(10)]
+    assert feed(symbols, over_midnight) == over_midnight
+    assert feed(symbols, over_midnight[5:]) == feed(symbols, over_midnight[:5]) == feed(symbols, over_midnight) == []
+    others = [Trade("A", 2, DAY_US + 20, "1", "1", "b"), Trade("A", 8, DAY_US - 20, "1", "1", "b")]
+    assert sorted(feed(symbols, others)) == sorted(others), "the same ids on the other day are other trades"
 
 
 def test_ids_that_came_again_on_the_next_day_do_not_hide_a_repeat_of_the_day_before():
