@@ -134,7 +134,7 @@ def test_an_id_that_may_be_forgotten_makes_its_time_unproved():
     symbols.forget_before(0, DAY_US + 6)
     columns = to_columns([Trade("A", 2, DAY_US + 9, "1", "1"), Trade("A", 7, DAY_US + 7, "1", "1")], [0, 0])
     code = columns.symbol
-    for horizon_us, expected in ((0, {0: DAY_US + 10}), (DAY_US + 10, {})):
+    for horizon_us, expected in ((0, {0: DAY_US + 10}), (DAY_US + 9, {0: DAY_US + 10}), (DAY_US + 10, {})):
         _, unproven = new_trades(
             symbols, code, columns.event_us, columns.trade_id, np.arange(2), segments_of(code), np.array([horizon_us]), []
         )
