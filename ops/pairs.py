@@ -43,7 +43,7 @@ def named_series(
     pair = pair.upper()
     legs = basket_legs(pair, known_symbols(connection, settings))
     if legs is None:
-        raise ConfigError(f"--pair: {pair!r} is not Y_X of two different known symbols")
+        raise ConfigError(f"{pair!r} is not Y_X of two different known symbols")
     specs = [spec for spec in settings.pair_specs if spec.pair == pair]
     spec = next((spec for spec in specs if method in (None, spec.method) and window in (None, spec.window)), None)
     try:

@@ -1,6 +1,8 @@
 """`./gems keys add|list|revoke`: who may use the API where `GEMS_API_KEYS=on`."""
 
 from contextlib import closing
+from datetime import datetime
+from typing import Any
 
 import click
 
@@ -39,7 +41,11 @@ def list_(house: House, everything: bool) -> int:
     from common.database import connect_database
 
     with closing(connect_database(house.settings(), "keys list")) as connection:
-        show(*list_keys(connection, everything))
+        names, rows = list_keys(connection, everything)
+    if not rows:
+        click.echo("There are no keys; ./gems keys add NAME --scope read makes one.")
+        return 0
+    show(names, [[_with_day(value) for value in row] for row in rows])
     return 0
 
 
@@ -58,3 +64,7 @@ def revoke(house: House, name: str) -> int:
         return 1
     click.echo(f"{gone}: revoked; it opens nothing from a few seconds on")
     return 0
+
+
+def _with_day(value: Any) -> Any:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value

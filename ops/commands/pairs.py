@@ -45,12 +45,13 @@ def list_(house: House, everything: bool) -> int:
 @click.option("--window", type=int, help="Bars in the rolling window; default GEMS_WINDOW.")
 @click.option("--method", help=METHOD_HELP)
 def add(house: House, pair: str, timeframe: str | None, window: int | None, method: str | None) -> int:
-    """Keep PAIR (Y_X) up to date from now on, and fill its past from stored bars."""
+    """Keep PAIR (Y_X, or as GEMS_PAIRS has it: Y_X@METHOD:WINDOW) up to date from now on, and fill its past from stored bars."""
     from common.database import connect_database
     from common.errors import ConfigError
     from common.pairseries import add as add_series
 
     settings = house.settings()
+    pair, window, method = _asked(pair, window, method)
     if timeframe is not None and timeframe not in settings.timeframes:
         raise ConfigError(f"--timeframe: must be one that is built ({', '.join(settings.timeframes)}), was {timeframe!r}")
     with closing(connect_database(settings, "pairs add")) as connection:
@@ -77,14 +78,32 @@ def remove(house: House, pair: str, timeframe: str | None, window: int | None, m
     from common.database import connect_database
     from common.pairseries import remove as remove_series
 
+    pair, window, method = _asked(pair, window, method)
     filters = {"timeframe": timeframe, "window_bars": window, "method": method}
     with closing(connect_database(house.settings(), "pairs remove")) as connection, connection, connection.cursor() as cursor:
-        gone = remove_series(cursor, pair.upper(), {name: value for name, value in filters.items() if value is not None})
+        gone = remove_series(cursor, pair, {name: value for name, value in filters.items() if value is not None})
     for key in gone:
         click.echo(f"{_name(key)}: removed; its rows stay")
     if not gone:
-        click.secho(f"no live series of {pair.upper()}", fg="red", err=True)
+        click.secho(f"no live series of {pair}", fg="red", err=True)
     return 0 if gone else 1
+
+
+def _asked(text: str, window: int | None, method: str | None) -> tuple[str, int | None, str | None]:
+    """Name, window and method of PAIR; options win over what stands in it.
+
+    Raises:
+        ConfigError: what follows its @ can not be.
+    """
+    from common.errors import ConfigError
+    from common.pairspec import PairSpec
+
+    name, at, rest = text.partition("@")
+    try:
+        spec = PairSpec.parse(f"{name.upper()}{at}{rest.lower()}")
+    except ValueError as exc:
+        raise ConfigError(f"PAIR: {exc}") from exc
+    return spec.pair, window or spec.window, method or (spec.method if at else None)
 
 
 def _name(key: Any) -> str:
