@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -171,13 +172,21 @@ def register_metrics(app: Flask, settings: Settings, hub: Hub) -> None:
     streams = Gauge("gems_sse_clients", "Live streams that are served now.", **sums)
     Gauge("gems_sse_clients_limit", "Live streams served at once at most.", **sums).set(hub.capacity)
 
+    @cache  # of known routes, methods and statuses
+    def answered(method: str, route: str, status: int) -> Any:
+        return requests.labels(method, route, str(status))
+
+    @cache
+    def took(route: str) -> Any:
+        return seconds.labels(route)
+
     def begin() -> None:
         g.began_s = time.perf_counter()
 
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
-        requests.labels(request.method if request.url_rule else "any", route, str(response.status_code)).inc()
-        seconds.labels(route).observe(time.perf_counter() - g.get("began_s", time.perf_counter()))
+        answered(request.method if request.url_rule else "any", route, response.status_code).inc()
+        took(route).observe(time.perf_counter() - g.get("began_s", time.perf_counter()))
         streams.set(hub.serving)
         return response
 

@@ -1,8 +1,10 @@
 """What a browser may do with our answers. Who may ask for them at all: `web.access`."""
 
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from web.errors import Problem, bad
 
@@ -15,7 +17,9 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",  # an API answer is never cached, a file says itself how long
 }
+_BY_LOWER_NAME = {name.lower(): (name, value) for name, value in _HEADERS.items()}
 
 
 def refuse_foreign_pages() -> None:
@@ -36,16 +40,26 @@ def refuse_nul() -> None:
             raise bad(name.replace("\x00", ""), f"must be text without NUL, was {value!a:.80}")
 
 
-def add_headers(response: Response) -> Response:
-    """Security headers; an API answer is never cached, a file says itself how long."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Cache-Control", "no-store")
-    return response
+def completed(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """With the headers of every answer, where it has none of that name itself.
+
+    >>> [name for name, _ in completed([("cache-control", "no-cache"), ("X-Frame-Options", "DENY")])][1:3]
+    ['X-Frame-Options', 'Content-Security-Policy']
+    """
+    own = {name.lower() for name, _ in headers}
+    return headers + [header for name, header in _BY_LOWER_NAME.items() if name not in own]
 
 
 def register_security(app: Flask) -> None:
     """Guard every request of the app."""
     app.before_request(refuse_foreign_pages)
     app.before_request(refuse_nul)
-    app.after_request(add_headers)
+    answer = app.wsgi_app
+
+    def guarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, completed(headers), exc_info)
+
+        return answer(environ, start)
+
+    app.wsgi_app = guarded  # type: ignore[method-assign]

@@ -16,12 +16,15 @@ from common.layout import keep_layout
 from common.settings import Settings
 from common.streams import connect_redis
 from web.pool import make_pool
+from web.sharing import Shared
 
 STATEMENT_TIMEOUT_S = 10
 #: What is asked for is nearly always in memory. Of a page that is read from disk, PostgreSQL would else rather read a symbol's
 #: whole day in an index than the few pages of a BRIN index's range, each of which it takes for a random one.
 PAGE_COST = 0.1
 REDIS_TIMEOUT_S = 10
+#: How long an answer that is shared is waited for: as long as PostgreSQL may take, behind one that has begun.
+SHARED_S = 2.0 * STATEMENT_TIMEOUT_S
 
 
 class Stores:
@@ -32,16 +35,23 @@ class Stores:
         self.redis: redis.Redis = connect_redis(settings, socket_timeout=REDIS_TIMEOUT_S)
         self.journal = Journal(settings)
         self._layout_is_kept = False
+        self._shared: dict[str, Shared] = {}
         self._engine = make_pool(self._connect)
 
     @contextmanager
     def session(self, autocommit: bool = False) -> Iterator[Connection]:
         """A session of the pool; what is not committed is rolled back at the end."""
+        with self._pooled(autocommit) as (connection, _):
+            yield connection
+
+    @contextmanager
+    def _pooled(self, autocommit: bool) -> Iterator[tuple[Connection, dict[str, Any]]]:
+        """A session, and what is remembered of it as long as it is open."""
         pooled = self._engine.raw_connection()
         connection: Connection = pooled.driver_connection  # type: ignore[assignment]
         try:
             connection.autocommit = autocommit
-            yield connection
+            yield connection, pooled.info
         finally:
             if connection.closed:
                 pooled.invalidate()
@@ -70,6 +80,25 @@ class Stores:
     def text(self, statement: str, params: Mapping[str, Any] | None = None) -> str:
         """The JSON text that a statement of one row and one column builds."""
         row = self.row(statement, params)
+        assert row, "an aggregate always answers a row"
+        return str(row[0])
+
+    def shared_text(self, name: str, statement: str) -> str:
+        """As `text`, of a statement without parameters that is asked often: once for all who ask at the same time.
+
+        Each session plans it once, under this name, which is its own in the whole program.
+        """
+        if name not in self._shared:
+            self._shared.setdefault(name, Shared(lambda: self._planned_text(name, statement), SHARED_S))
+        return self._shared[name]()
+
+    def _planned_text(self, name: str, statement: str) -> str:
+        with self._pooled(autocommit=True) as (connection, remembered), connection.cursor() as cursor:
+            if name not in remembered:
+                cursor.execute(f"PREPARE {name} AS {statement}")
+                remembered[name] = True
+            cursor.execute(f"EXECUTE {name}")
+            row = cursor.fetchone()
         assert row, "an aggregate always answers a row"
         return str(row[0])
 

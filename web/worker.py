@@ -55,12 +55,29 @@ class Worker(ThreadWorker):
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: TConn) -> Any:
-        """Serve a request in a thread of the pool."""
+        """Serve a request in a thread of the pool, and those that follow it at once."""
         try:
-            conn.sock.begin()
-            return super().handle(conn)
+            is_kept = self._serve(conn)
+            while is_kept is True and self._asks_again(conn):
+                is_kept = self._serve(conn)
+            return is_kept
         except HandedOver:
             return _HANDED_OVER
+
+    def _serve(self, conn: TConn) -> Any:
+        conn.sock.begin()
+        is_kept = super().handle(conn)
+        conn.sock.finish()
+        return is_kept
+
+    def _asks_again(self, conn: TConn) -> bool:
+        """The client's next request has come within a moment, and nobody else waits for this thread: to give a connection back
+        to the poller, and to take it up in another thread, costs more than a small answer."""
+        if not self.alive or conn.parser is None or conn.parser.unreader.buf.getvalue() or not self.tpool._work_queue.empty():
+            return False
+        came = conn.sock.next_bytes()
+        conn.parser.unreader.unread(came)
+        return bool(came)
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """What becomes of the connection; the main loop waits for nobody here."""

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,3 +68,55 @@ def test_who_does_not_take_an_answer_is_gone(pair: tuple[PacedSocket, socket.soc
     monkeypatch.setattr(paced_module, "PACE_BYTES_PER_S", 1 << 30)
     with pytest.raises(ConnectionResetError, match="takes too slowly"):
         own.sendall(b"x" * (16 << 20))
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_a_head_and_its_body_go_out_in_one_piece(pair: tuple[PacedSocket, socket.socket]) -> None:
+    own, theirs = pair
+    theirs.setblocking(False)
+    own.sendall(HEAD)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(100)
+    own.sendall(b"ok")
+    assert theirs.recv(100) == HEAD + b"ok"
+    own.sendall(b"more")
+    assert theirs.recv(100) == b"more"
+
+
+def test_a_head_without_a_body_goes_out_at_the_end_and_an_interim_one_at_once(pair: tuple[PacedSocket, socket.socket]) -> None:
+    own, theirs = pair
+    theirs.setblocking(False)
+    hints = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    own.sendall(hints)
+    assert theirs.recv(100) == hints
+    own.sendall(HEAD)
+    own.finish()
+    assert theirs.recv(100) == HEAD
+    own.finish()
+    with pytest.raises(BlockingIOError):
+        theirs.recv(100)
+
+
+def test_a_client_that_asks_again_is_read_and_one_that_does_not_is_not_waited_for(
+    pair: tuple[PacedSocket, socket.socket],
+) -> None:
+    own, theirs = pair
+    assert own.next_bytes() == b""
+    theirs.sendall(b"GET")
+    assert own.next_bytes() == b"GET"
+    theirs.close()
+    assert own.next_bytes() == b""
+
+
+def test_what_does_not_fit_at_once_is_sent_as_it_is_taken(pair: tuple[PacedSocket, socket.socket]) -> None:
+    own, theirs = pair
+    sent = bytes(range(256)) * (1 << 13)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(lambda: (own.sendall(HEAD), own.sendall(sent)))
+        taken = b""
+        while len(taken) < len(HEAD) + len(sent):
+            taken += theirs.recv(1 << 20)
+        sending.result(60)
+    assert taken == HEAD + sent

@@ -12,7 +12,7 @@ SELECT json_build_object(
 
 def totals(stores: Stores) -> str:
     """`{"tick_count", "bar_count", "symbols"}`."""
-    return stores.text(_TOTALS)
+    return stores.shared_text("totals", _TOTALS)
 
 
 def known_symbols(stores: Stores) -> frozenset[str]:

@@ -1,0 +1,51 @@
+"""One question to PostgreSQL for all who ask the same at once, and never an answer from before somebody asked."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from common.errors import StoreUnavailable
+
+
+class Shared:
+    """Asks one after the other. Who comes while one is under way shares the next, which begins after they came."""
+
+    def __init__(self, ask: Callable[[], str], patience_s: float) -> None:
+        self._ask, self._patience_s = ask, patience_s
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._next: Future[str] | None = None
+        self.sharing = 0  # who wait for the next
+
+    def __call__(self) -> str:
+        """The answer; what asking raises is raised to all who share it.
+
+        Raises:
+            StoreUnavailable: no answer within the patience.
+        """
+        with self._lock:
+            self.sharing += 1
+            shared, is_first = self._next or Future[str](), self._next is None
+            self._next = shared
+        if is_first:
+            self._answer(shared)
+        try:
+            return shared.result(self._patience_s)
+        except TimeoutError:
+            raise self._unanswered() from None
+
+    def _answer(self, shared: Future[str]) -> None:
+        has_turn = self._turn.acquire(timeout=self._patience_s)
+        with self._lock:  # who comes from here on shares the one after it
+            self._next, self.sharing = None, 0
+        try:
+            if not has_turn:
+                raise self._unanswered()
+            shared.set_result(self._ask())
+        except Exception as exc:
+            shared.set_exception(exc)
+        finally:
+            if has_turn:
+                self._turn.release()
+
+    def _unanswered(self) -> StoreUnavailable:
+        return StoreUnavailable(f"PostgreSQL has not answered within {self._patience_s:g} s; try again soon")
