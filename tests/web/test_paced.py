@@ -99,7 +99,7 @@ def test_a_head_without_a_body_goes_out_at_the_end_and_an_interim_one_at_once(pa
         theirs.recv(100)
 
 
-def test_a_client_that_asks_again_is_read_and_one_that_does_not_is_not_waited_for(
+def test_a_client_that_asks_again_is_read_and_another_is_not_waited_for(
     pair: tuple[PacedSocket, socket.socket],
 ) -> None:
     own, theirs = pair
