@@ -187,7 +187,7 @@ def _look_at_the_rest(cursor: Cursor, world: World, proof: Proof) -> None:
     if row[0] != row[1]:
         proof.miscounted.append(f"{row[0]:,} ticks are there, the writers counted {int(row[1]):,}")
     url = f"{world.house.dashboard(world.settings)}api/ingestion/stats/"
-    told = json.loads(world.http.request("GET", url).data)["tick_count"]
+    told = json.loads(world.http.request("GET", url, timeout=60).data)["tick_count"]
     if told != row[0]:
         proof.miscounted.append(f"{row[0]:,} ticks are there, stats/ tells {told:,}")
     cursor.execute(_LETTERS)

@@ -36,6 +36,8 @@ from ops.watch import wait_ready
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 _ANSWER_S = 5.0
+#: A server that was killed and does not end would be left down: this is long enough for a machine that is busy with others.
+_END_S = 60.0
 
 
 class NotNow(GemsError):
@@ -155,7 +157,7 @@ class World:
         shutil.copytree(self.house.logs, folder, dirs_exist_ok=True)
 
     def _until(self, reached: Callable[[], Any], what: str) -> None:
-        if not self.wait(reached, 10.0):
+        if not self.wait(reached, _END_S):
             raise NotNow(f"no {what}")
 
 
