@@ -4,6 +4,9 @@ import pytest
 from psycopg2.extras import Json
 
 from aggregator.alerting.inbox import TAKE_AT_MOST
+from aggregator.alerting.stage import Step
+from common.database import transaction
+from common.events import Event
 from common.trades import Trade, from_us
 from tests.aggregator.house import SECOND, START_US, House, each_second
 from tests.aggregator.test_stored import alert, transitions
@@ -73,6 +76,30 @@ def test_a_rule_made_after_a_row_does_not_look_at_it(house):
     newer = alert(house, "price_above", "A", threshold=10)
     house.quiet(0.1)
     assert transitions(house, newer) == [] and house.rows("TABLE alert_inbox") == []
+
+
+def test_a_rule_made_after_the_next_row_does_not_look_at_it_either(house):
+    older = alert(house, "price_above", "A", threshold=10)
+    house.take(each_second("A", ["5"] * 3))
+    house.core.doubt("a test says so", 0, 0)
+    house.take(each_second("A", ["50", "50", "5", "5"], first_id=4, start_us=START_US + 3 * SECOND))
+    house.quiet(2)
+    house.rebuild_marks()
+    newer = alert(house, "price_above", "A", threshold=10)
+    house.quiet(0.1)
+    assert transitions(house, older) == [(3, "triggered"), (5, "cleared")] and transitions(house, newer) == []
+
+
+def test_a_bar_that_is_closed_again_with_other_values_fires_nothing(house):
+    above = alert(house, "price_above", "A", threshold=10)
+    house.take(each_second("A", ["5"] * 4))
+    house.quiet(2)
+    bar = next(event.body for event in house.events if event.event == "bar" and event.body["timeframe"] == "1s")
+    house.rows("UPDATE processed_bars SET close = 50, revision = 1 WHERE timeframe = '1s' AND timestamp = %s", bar["timestamp"])
+    with transaction(house.database), house.database.cursor() as cursor:
+        again = Event("bar.revised", {**bar, "close": 50.0, "revision": 1})
+        assert house.store._alerts.step(cursor, Step([again])) == []
+    assert transitions(house, above) == [] and state(house, above) == ("active", "inactive")
 
 
 def test_without_a_rule_a_rebuild_notes_nothing(house):

@@ -77,6 +77,24 @@ def test_holes_are_the_missing_ids_between_the_smallest_and_the_largest(ids, dat
         assert (hole.from_us, hole.to_us) == (DAY_US + hole.first_id - 1, DAY_US + hole.last_id + 1)
 
 
+def run_of(low: int, high: int) -> Interval:
+    return Interval(low, high, DAY_US + low, DAY_US + high)
+
+
+def test_a_run_that_goes_on_ends_at_its_newest_stamp():
+    seen = SeenIds()
+    opened = [seen.extend(run) for run in (run_of(1, 3), run_of(4, 6), run_of(9, 9))]
+    assert opened == [[], [], [Hole(7, 8, DAY_US + 6, DAY_US + 9)]] and seen.holes() == opened[-1]
+    assert seen.intervals == [run_of(1, 6), run_of(9, 9)]
+
+
+def test_runs_that_never_join_are_bounded_too():
+    seen = SeenIds()
+    for number in range(MOST_INTERVALS + 100):
+        assert seen.extend(run_of(2 * number, 2 * number)) is not None
+    assert len(seen.intervals) <= MOST_INTERVALS and seen.intervals[-1].high == 2 * number and seen.floor_id > 0
+
+
 def test_a_run_of_ids_over_midnight_is_known_on_each_of_its_days():
     symbols = Symbols()
     over_midnight = [Trade("A", n, DAY_US + n - 5, "1", "1", "b") for n in range(10)]
