@@ -15,7 +15,7 @@ from common.journal import Journal
 from common.layout import keep_layout
 from common.settings import Settings
 from common.streams import connect_redis
-from web.pool import make_pool
+from web.pool import POOL_TIMEOUT_S, make_pool
 from web.sharing import Shared
 
 STATEMENT_TIMEOUT_S = 10
@@ -23,8 +23,6 @@ STATEMENT_TIMEOUT_S = 10
 #: whole day in an index than the few pages of a BRIN index's range, each of which it takes for a random one.
 PAGE_COST = 0.1
 REDIS_TIMEOUT_S = 10
-#: How long an answer that is shared is waited for: as long as PostgreSQL may take, behind one that has begun.
-SHARED_S = 2.0 * STATEMENT_TIMEOUT_S
 
 
 class Stores:
@@ -89,7 +87,7 @@ class Stores:
         Each session plans it once, under this name, which is its own in the whole program.
         """
         if name not in self._shared:
-            self._shared.setdefault(name, Shared(lambda: self._planned_text(name, statement), SHARED_S))
+            self._shared.setdefault(name, Shared(lambda: self._planned_text(name, statement), POOL_TIMEOUT_S))
         return self._shared[name]()
 
     def _planned_text(self, name: str, statement: str) -> str:

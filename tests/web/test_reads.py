@@ -103,6 +103,8 @@ def test_fill_prev_draws_what_nobody_traded_in(client: FlaskClient, database: Co
     ]  # fmt: skip
     assert bars[2]["open"] == bars[2]["low"] == 101
     assert bars[2]["vwap"] is None
+    exact = get(client, "/api/ingestion/bars/?symbol=BTCUSDT&fill=prev&order=asc&decimals=string", "bars")
+    assert [(bar["close"], bar["vwap"], bar["tick_count"]) for bar in exact[1:3]] == [("101", "100", 1), ("101", None, 0)]
     newest = get(client, "/api/ingestion/bars/?symbol=BTCUSDT&fill=prev&limit=2", "bars")
     assert [bar["timestamp"][17:19] for bar in newest] == ["04", "03"]
 
