@@ -15,6 +15,7 @@ class Dashboard:
 
     def __init__(self, page: "Page", url: str) -> None:
         self.page, self.url = page, url
+        page.set_default_timeout(60_000)
         self.home = ""
         self.faults: list[str] = []
         self.asked: list[str] = []

@@ -37,7 +37,7 @@ def click_at(dashboard: Dashboard, series: str, price: float, box: str) -> str:
     assert place
     dashboard.page.mouse.click(place["x"] + x, place["y"] + y)
     offer = dashboard.page.locator(f"{box} .offer")
-    offer.wait_for(state="visible", timeout=5000)
+    offer.wait_for(state="visible", timeout=60_000)
     return offer.inner_text()
 
 

@@ -40,9 +40,9 @@ def closed_alike(dashboard: Dashboard) -> int:
 
 def bars_compared(dashboard: Dashboard) -> list[Any]:
     """How many closed bars both have, from the first that both have; and those that differ: (time, drawn, told)."""
-    dashboard.frame()
-    drawn = {point["time"]: [point[name] for name in PRICES] for point in dashboard.look("drawn")["candles"]}
     closed = {row["time"] for row in dashboard.look("bars") if row["closed"]}
+    dashboard.frame()  # they are drawn in it, with their last prices
+    drawn = {point["time"]: [point[name] for name in PRICES] for point in dashboard.look("drawn")["candles"]}
     told = {epoch_s(bar["timestamp"]): [bar[name] for name in PRICES] for bar in dashboard.api(BARS)["bars"]}
     first, last = max(min(drawn), min(told)), min(max(closed), max(told))
     both = {moment for moment in drawn.keys() | told.keys() if first <= moment <= last}

@@ -26,7 +26,7 @@ def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, sc
     page.click("#scan-start")
     page.click("#backtest-form button")
     page.wait_for_selector("#backtest-numbers dd")
-    page.wait_for_selector("#scan-rows tr", timeout=40000)
+    page.wait_for_selector("#scan-rows tr", timeout=60_000)
     page.click("#alert-form summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.documentElement.dataset.theme") == scheme

@@ -29,7 +29,7 @@ def test_a_picture_of_a_busy_page(running: Instance, browser: "Browser", name: s
     page.click("#scan-start")
     page.click("#backtest-form button")
     page.wait_for_selector("#backtest-numbers dd")
-    page.wait_for_selector("#scan-rows tr", timeout=40000)
+    page.wait_for_selector("#scan-rows tr", timeout=60_000)
     wait_until(lambda: dashboard.look("health"), 60, "health")
     page.evaluate("scrollTo(0, 0)")
     page.mouse.move(0, 0)

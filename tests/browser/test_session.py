@@ -31,11 +31,11 @@ def test_a_session_is_opened_by_a_key_and_ended_from_the_page(browser: "Browser"
         assert not page.is_visible("#sign-out")
         page.fill("#login input", key)
         page.click("#login button")
-        page.wait_for_selector("#sign-out:visible", timeout=30_000)
+        page.wait_for_selector("#sign-out:visible")
         assert "desk (read)" in (page.get_attribute("#sign-out", "title") or "")
         wait_until(lambda: dashboard.look("bars"), 60, "bars")
         page.click("#sign-out")
-        page.wait_for_selector("#login", timeout=30_000)
+        page.wait_for_selector("#login")
         assert context.cookies() == []
         assert dashboard.faults == []
         context.close()
