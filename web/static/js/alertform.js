@@ -26,11 +26,20 @@ export class AlertForm {
   /** Subjects that fit the chosen type; what is looked at comes first to hand. */
   fill() {
     const { series, symbols, view } = this.choices();
+    if (!this.filled && !series.length) this.beginWithPrice();
+    this.filled = true;
     const keys = [...new Set(series.map(keyOf))];
     const [names, seen] = this.ofPair ? [keys, keyOf(view)] : [symbols, view.symbol];
     const wanted = [$("alert-subject").value, seen].find((name) => names.includes(name)) ?? names[0];
     $("alert-subject").replaceChildren(...names.map((name) => el("option", { value: name }, this.ofPair ? textOfSeries(name) : name)));
     if (wanted) $("alert-subject").value = wanted;
+    else $("alert-subject").append(el("option", { value: "" }, this.ofPair ? "no live pair" : "no symbol"));
+  }
+
+  /** There is no pair that an alert could be of. */
+  beginWithPrice() {
+    $("alert-type").value = "price_above";
+    $("alert-threshold").value = "";
   }
 
   /** A threshold to begin with: the usual one, or where the value stands now. */

@@ -34,7 +34,7 @@ export class Backtest {
 
   async run() {
     const series = this.asked();
-    if (!series) return;
+    if (!series) { say($("backtest-fault"), "Choose a pair of two known symbols first."); return; }
     const given = Object.fromEntries(FIELDS.map((name) => [name, $(`backtest-${name}`).value]).filter(([, value]) => value !== ""));
     const button = $("backtest-form").querySelector("button");
     for (const name of FIELDS) $(`backtest-${name}`).removeAttribute("aria-invalid");

@@ -6,6 +6,7 @@ import { chartIn } from "./timeaxis.js";
 
 const UPDATES_AT_MOST = 60; // past it, one setData is cheaper
 const NEAR_THE_START = 30; // bars left of the view at which older ones are asked for
+export const LOADING = "Loading …";
 const BARS_IN_VIEW = { wide: 240, narrow: 90 };
 
 export class RowsChart {
@@ -130,6 +131,7 @@ export class RowsChart {
   tell(sentence, { loading = false, action = null } = {}) {
     this.cover ??= this.box.appendChild(el("div", { className: "empty", role: "status" }));
     this.cover.hidden = sentence === null;
+    this.box.classList.toggle("bare", sentence !== null && sentence !== LOADING);
     if (sentence === null || this.told === sentence) { this.told = sentence; return; }
     this.told = sentence;
     this.cover.classList.toggle("loading", loading);

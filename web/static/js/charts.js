@@ -40,7 +40,7 @@ function makePair() {
     path: "/api/analytics/spread/", rows: page.pairRows, chart: page.pairChart, stepS,
     query: () => named(page.view, page.legs ?? []),
     pick: (answer) => answer.analytics.map(toPairRow),
-    empty: () => emptyPair(page.view, { legs: page.legs, live: page.book.live(page.view), action: offers() }),
+    empty: () => emptyPair(page.view, { symbols: page.book.symbols, legs: page.legs, live: page.book.live(page.view), action: offers() }),
   });
 }
 

@@ -24,6 +24,11 @@ export function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
 }
 
+/** "Y/X" as text that may break after its strokes, where it is too long for a line. */
+export function breakable(text) {
+  return text.split("/").flatMap((part, at) => (at ? ["/", el("wbr"), part] : [part]));
+}
+
 /** Calls `work` once, `ms` after the last call. */
 export function settled(work, ms) {
   let timer;

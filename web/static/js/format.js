@@ -19,18 +19,42 @@ export function digitsFor(size) {
   return Math.min(10, Math.max(2, 4 - Math.floor(Math.log10(magnitude))));
 }
 
-/** A statistic with about five significant digits. */
-export const statistic = (value) => (value === null || value === undefined ? NONE : number(value, Math.abs(value) >= 1000 ? 2 : digitsFor(value)));
+/** A statistic with about five significant digits; what is too small or too large to be read that way as 1.2345e-9. */
+export function statistic(value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  const size = Math.abs(value);
+  if (size !== 0 && !readable(size)) return value.toExponential(4);
+  return number(value, size >= 1000 ? 2 : digitsFor(size));
+}
 
-/** Digits that the prices themselves have, at most 8. */
+/** A statistic for a narrow column: about four significant digits, 7.27e-5 for what would need more room. */
+export function brief(value) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+  return number(value, size === 0 ? 0 : Math.max(0, 3 - Math.floor(Math.log10(size))));
+}
+
+const readable = (size) => size >= 1e-6 && size < 1e9;
+
+/** How an axis writes statistics of this size, as Lightweight Charts takes it; `digits` where it is 1 or more. */
+export function axisFormat(size, digits = 2) {
+  if (size !== 0 && !readable(size)) {
+    const minMove = Math.max(1e-15, Math.min(1, 10 ** (Math.floor(Math.log10(size)) - 4)));
+    return { type: "custom", formatter: (value) => (value === 0 ? "0" : value.toExponential(2)), minMove };
+  }
+  const precision = size >= 1 || size === 0 ? digits : digitsFor(size);
+  return { type: "price", precision, minMove: 10 ** -precision };
+}
+
+/** Digits that the prices themselves have, at most 12: "6.2e-7" has 8. */
 export function priceDigits(values) {
   let digits = 0;
   for (const value of values) {
-    const text = String(value);
-    const small = text.match(/e-(\d+)$/);
-    digits = Math.max(digits, small ? Number(small[1]) : (text.split(".")[1] ?? "").length);
+    const [mantissa, power = "0"] = String(value).split("e");
+    digits = Math.max(digits, (mantissa.split(".")[1] ?? "").length - Number(power));
   }
-  return Math.min(8, Math.max(2, digits));
+  return Math.min(12, Math.max(2, digits));
 }
 
 export function volume(value) {

@@ -45,9 +45,10 @@ export class HeatMap {
     const focused = document.activeElement?.closest("#heat button")?.dataset.pair;
     $("heat").replaceChildren(el("thead", {}, head), el("tbody", {}, ...lines));
     if (focused) $("heat").querySelector(`[data-pair="${focused}"]`)?.focus();
+    const left = this.asked().symbols.length - MOST_SYMBOLS;
     const late = Object.entries(carried).filter(([, rows]) => rows > bars / 10).map(([symbol]) => symbol);
     say($("heat-note"), asOf === null ? `There are not ${bars} bars of all symbols yet.`
-      : `The last ${bars} bars up to ${this.clock().full(seconds(asOf))}.${late.length ? ` Often carried forward: ${late.join(", ")}.` : ""}`);
+      : `The last ${bars} bars up to ${this.clock().full(seconds(asOf))}${left > 0 ? `, of the first ${MOST_SYMBOLS} of ${MOST_SYMBOLS + left} symbols` : ""}.${late.length ? ` Often carried forward: ${late.join(", ")}.` : ""}`);
   }
 
   cell(y, x, value) {

@@ -1,6 +1,7 @@
 /* REST pages into Rows: the newest, what was missed, older ones when the view scrolls back. Retries what passes by itself. */
 
 import { get } from "./api.js";
+import { LOADING } from "./chart.js";
 
 const PAGE = 1000;
 const FRESH_MS = 60000; // a load younger than this only needs what came after it
@@ -24,7 +25,7 @@ export class Loader {
     this.fetchingOlder = false;
     this.rows.journal = null;
     this.chart.restart();
-    this.chart.tell("Loading …", { loading: true });
+    this.chart.tell(LOADING, { loading: true });
     return this.reload();
   }
 

@@ -5,7 +5,7 @@ import { $, el, say } from "./dom.js";
 import { faded } from "./colours.js";
 import { RowsChart } from "./chart.js";
 import { Band } from "./band.js";
-import { priceDigits, seconds } from "./format.js";
+import { axisFormat, priceDigits, seconds } from "./format.js";
 import { paneTexts, write } from "./pairlegend.js";
 import { bandOf, crossings, tested } from "./trading.js";
 
@@ -135,10 +135,10 @@ export class PairChart extends RowsChart {
     this.digits = [priceDigits(rows.map((row) => row.symbol1_price)), priceDigits(rows.map((row) => row.symbol2_price))];
     for (const line of [this.correlation, this.returns, this.pvalue]) line.applyOptions(format(3));
     this.halfLife.applyOptions(format(1));
-    const ratio = rows.findLast((row) => row.hedge_ratio !== null)?.hedge_ratio ?? 1;
-    this.hedge.applyOptions(format(Math.abs(ratio) >= 100 ? 2 : Math.abs(ratio) >= 1 ? 3 : 5));
+    const ratio = Math.abs(rows.findLast((row) => row.hedge_ratio !== null)?.hedge_ratio ?? 1);
+    this.hedge.applyOptions({ priceFormat: axisFormat(ratio, ratio >= 100 ? 2 : 3) });
     const spread = Math.max(...rows.map((row) => Math.abs(row.spread ?? 0)), 0);
-    for (const line of [this.spread, this.mean, this.upper, this.lower]) line.applyOptions(format(spread >= 1 || spread === 0 ? 2 : 5));
+    for (const line of [this.spread, this.mean, this.upper, this.lower]) line.applyOptions({ priceFormat: axisFormat(spread) });
   }
 
   /** Each legend stands on its pane. */

@@ -47,5 +47,7 @@ export class Pickers {
     const own = this.book.live(view) || !view.pair ? [] : [option(keyOf(view), text(view))];
     $("pick-pair").replaceChildren(...grouped("Live", live), ...grouped("On request", [...own, ...request]));
     $("pick-pair").value = keyOf(view);
+    if (!$("pick-pair").options.length) $("pick-pair").append(option("", "none"));
+    else if (!view.pair) $("pick-pair").prepend(el("option", { value: "", selected: true, disabled: true }, "choose one"));
   }
 }

@@ -1,9 +1,9 @@
 /* All pairs of the symbols, ranked by a scan; a row is looked at, or followed from now on. */
 
-import { $, el, say } from "./dom.js";
+import { $, breakable, el, say } from "./dom.js";
 import { get, post } from "./api.js";
 import { taskEnds } from "./follow.js";
-import { number, seconds, statistic } from "./format.js";
+import { brief, number, seconds } from "./format.js";
 
 const PATH = "/api/analytics/scan/";
 const AT_MOST = 100;
@@ -64,13 +64,13 @@ export class Scan {
     const series = { pair: pair.symbol_pair, window: this.found.window, method: "ols" };
     const legs = [pair.symbol1, pair.symbol2];
     const name = `${legs[0]}/${legs[1]}`;
-    const pick = el("button", { type: "button", className: "pick", onclick: () => this.choose(series) }, name);
+    const pick = el("button", { type: "button", className: "pick", onclick: () => this.choose(series) }, ...breakable(name));
     const follow = this.live(series) ? el("span", { className: "muted" }, "live")
       : el("button", { type: "button", className: "pick", "aria-label": `Follow ${name}`, onclick: ({ currentTarget }) => this.add(series, legs, currentTarget) }, "Follow");
     const sure = pair.coint_pvalue !== null && pair.coint_pvalue < SIGNIFICANT;
     return el("tr", {}, el("td", {}, String(rank)), el("th", { scope: "row" }, pick),
       el("td", { className: sure ? "good" : "" }, number(pair.coint_pvalue, 4)), el("td", {}, number(pair.half_life, 1)), el("td", {}, number(pair.z_score, 2)),
-      el("td", {}, statistic(pair.hedge_ratio)), el("td", {}, number(pair.correlation, 3)), el("td", {}, follow));
+      el("td", {}, brief(pair.hedge_ratio)), el("td", {}, number(pair.correlation, 3)), el("td", {}, follow));
   }
 
   async add(series, legs, button) {

@@ -1,8 +1,8 @@
 /* The live series at a timeframe, each at its newest row; shown where there is more than one. A click looks at the series. */
 
-import { $, el, say } from "./dom.js";
+import { $, breakable, el, say } from "./dom.js";
 import { get } from "./api.js";
-import { number, statistic } from "./format.js";
+import { brief, number } from "./format.js";
 import { CONFIG, keyOf } from "./view.js";
 
 const AT_MOST = 40;
@@ -60,7 +60,7 @@ export class Scanner {
       line.classList.toggle("chosen", key === keyOf(view));
       say(cells[0], number(row?.z_score, 2));
       cells[0].className = row && Math.abs(row.z_score) >= view.entry ? "hot" : "";
-      say(cells[1], statistic(row?.hedge_ratio));
+      say(cells[1], brief(row?.hedge_ratio));
       say(cells[2], number(row?.correlation, 3));
       say(cells[3], number(row?.adf_pvalue, 3));
     }
@@ -70,6 +70,6 @@ export class Scanner {
 function lineOf(series, choose) {
   const cells = Array.from({ length: 4 }, () => el("td"));
   const usual = series.window === CONFIG.window && series.method === "ols";
-  const button = el("button", { type: "button", className: "pick", onclick: () => choose(series) }, series.pair.replaceAll("_", "/"));
+  const button = el("button", { type: "button", className: "pick", onclick: () => choose(series) }, ...breakable(series.pair.replaceAll("_", "/")));
   return { series, row: el("tr", {}, el("th", { scope: "row" }, button, usual ? null : el("small", {}, `${series.window} ${series.method}`)), ...cells), cells };
 }

@@ -45,10 +45,10 @@ export function showPair() {
   const { legs, pairChart, view } = page;
   pairChart.legs = legs ?? ["", ""];
   pairChart.window = view.window;
-  say($("pair-title"), legs ? `${legs[0]} on ${legs.slice(1).join(", ")}` : view.pair);
+  say($("pair-title"), legs ? `${legs[0]} on ${legs.slice(1).join(", ")}` : view.pair || "No pair");
   sayFollowed();
   if (legs) page.pairLoader.restart();
-  else { pairChart.restart(); pairChart.tell(...emptyPair(view, { legs })); }
+  else { pairChart.restart(); pairChart.tell(...emptyPair(view, { symbols: page.book.symbols, legs })); }
   tellNumbers();
 }
 
@@ -56,7 +56,7 @@ export function showPair() {
 export function sayFollowed() {
   const { book, view } = page;
   const followed = book.live(view);
-  say($("pair-formula"), `${view.method} over ${view.window} bars of ${view.timeframe}${followed ? "" : "; computed when asked for, not live"}`);
+  say($("pair-formula"), !view.pair ? "" : `${view.method} over ${view.window} bars of ${view.timeframe}${followed ? "" : "; computed when asked for, not live"}`);
   $("pair-again").hidden = $("pair-keep").hidden = Boolean(followed) || !page.legs;
   $("pair-stop").hidden = followed?.origin !== "request";
 }
