@@ -95,6 +95,15 @@ def test_runs_that_never_join_are_bounded_too():
     assert len(seen.intervals) <= MOST_INTERVALS and seen.intervals[-1].high == 2 * number and seen.floor_id > 0
 
 
+def test_the_largest_id_is_not_forgotten_however_many_lower_ones_come():
+    """A venue that counts anew: what is above all is the left side of the next hole, and below it nothing is forgotten."""
+    seen, ids = SeenIds(), 2 * np.arange(MOST_INTERVALS + 10)
+    seen.extend(Interval(10**9, 10**9, DAY_US - 10, DAY_US - 10))
+    seen.add_run(ids, DAY_US + ids)
+    assert len(seen.intervals) <= MOST_INTERVALS and seen.floor_id < 10**9
+    assert seen.extend(run_of(10**9 + 2, 10**9 + 2)) == [Hole(10**9 + 1, 10**9 + 1, DAY_US - 10, DAY_US + 10**9 + 2)]
+
+
 def test_a_run_of_ids_over_midnight_is_known_on_each_of_its_days():
     symbols = Symbols()
     over_midnight = [Trade("A", n, DAY_US + n - 5, "1", "1", "b") for n in range(10)]

@@ -132,3 +132,9 @@ def test_while_redis_is_away_it_is_tried_ever_less_often_and_what_comes_is_spool
         tries_in(8.0, 0.5)
         assert 2 <= tries_in(11.0, 0.5) <= 5, "every 2.5-5 s: not more often, and not more seldom"
     assert publisher.spooled > 60 and publisher.trades == 0 and publisher.idle
+    kept = Spool(tmp_path, 10**9)
+    found = 0
+    while batches := kept.peek(1000):
+        found += len(batches)
+        kept.drop(len(batches))
+    assert found == publisher.spooled, "what could not be sent again stays"

@@ -35,6 +35,17 @@ def test_order_is_kept_while_it_fills_and_empties(tmp_path):
     assert drained(spool) == batches(20, 22)
 
 
+@pytest.mark.parametrize("dropped", [0, 2, 3])
+def test_what_comes_while_a_file_is_replayed_goes_into_another(tmp_path, dropped):
+    """The first file is in memory already, and deleted as it is: what were added to it would go with it."""
+    spool = Spool(tmp_path, 10**9)
+    spool.append(batches(0, 3))
+    assert spool.peek(2) == batches(0, 2)
+    spool.drop(dropped)
+    spool.append(batches(3, 5))
+    assert drained(spool) == batches(dropped, 5)
+
+
 def test_another_process_finds_all_that_was_appended(tmp_path):
     Spool(tmp_path, 10**9, 200).append(batches(0, 5))
     again = Spool(tmp_path, 10**9, 200)
