@@ -19,10 +19,8 @@ _RIGHT = "(selector) => Math.max(...[...document.querySelectorAll(selector)].map
 def answers(browser: "Browser", still: StillHouse, name: str, arguments: list[Any]) -> list[Any]:
     page = browser.new_page()
     page.goto(f"{still.url}/healthz")
-    found: list[Any] = page.evaluate(
-        f"async (given) => {{ const {{ {name}: of }} = await import('/static/js/format.js'); return given.map((each) => of(each)); }}",
-        arguments,
-    )
+    body = f"const {{ {name}: of }} = await import('/static/js/format.js'); return given.map((each) => of(each));"
+    found: list[Any] = page.evaluate(f"async (given) => {{ {body} }}", arguments)
     page.close()
     return found
 

@@ -1,12 +1,17 @@
 """The page at any width, in both themes and zones, and by keyboard alone."""
 
+import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.looking import Dashboard
-from tests.browser.still import BARS
+from tests.browser.still import BARS, StillHouse
 from tests.processes.house import wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Route
 
 pytestmark = pytest.mark.browser
 Opens = Callable[..., Dashboard]
@@ -109,3 +114,24 @@ def test_marks_of_the_time_axis_are_round_and_whole(page_of: Opens) -> None:
     assert [mark for mark in drawn if min(mark[1:]) < 0] == []
     seconds = {int(text.split(":")[2]) for text, _, _ in drawn if text.count(":") == 2}
     assert seconds <= set(range(0, 60, 5)) and seconds & {15, 30, 45}
+
+
+def test_an_instance_without_a_pair_says_what_to_do(browser: "Browser", still: StillHouse) -> None:
+    def without_pairs(route: "Route") -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=re.sub(r'data-series="[^"]*"', 'data-series=""', answer.text()))
+
+    page = browser.new_page()
+    page.route(f"{still.url}/", without_pairs)
+    dashboard = Dashboard(page, still.url)
+    page.goto(f"{still.url}/")
+    wait_until(lambda: "No pair is chosen" in dashboard.text("#pair-chart"), 20, "sentence")
+    assert dashboard.text("#pair-title") == "No pair"
+    assert page.input_value("#alert-type") == "price_above"
+    page.click("#backtest-form button")
+    assert "Choose a pair" in dashboard.text("#backtest-fault")
+    wait_until(lambda: page.query_selector("#pick-pair optgroup[label=Live]"), 20, "live series")
+    page.select_option("#pick-pair", "BTCUSDT_ETHUSDT|60|ols")
+    wait_until(lambda: dashboard.look("pairRows"), 30, "rows of the pair")
+    assert dashboard.faults == []
+    page.close()

@@ -9,7 +9,7 @@ export function emptyBars(view, symbols) {
 
 function noPair(symbols) {
   if (symbols.length < 2) return ["A pair needs two symbols, and one is known here. Start with two or more in `--symbols`, or upload a file of another's trades."];
-  return ["No pair is kept up to date. Choose one above, or scan all pairs below."];
+  return ["No pair is chosen. Choose one above, or scan all pairs below."];
 }
 
 /** `symbols`: all that are known; `live`: the series in the list of those that are kept up to date, or undefined; `action`: what can be done otherwise. */
