@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import redis
 from psycopg2.extensions import connection as Connection
 
+from aggregator.abreast import helping_sessions, rebuild_abreast
 from aggregator.barstore import BarLeaves, Settled
 from aggregator.rebuild import Span, rebuild
 from common.database import transaction
@@ -18,6 +20,8 @@ from common.view import View, committed_view
 #: An import makes marks for as long as it runs: a day's are taken together once none came for a while, or the oldest waited long.
 QUIET_S, PATIENCE_S = 0.3, 5.0
 MANY = 20_000
+#: Event time from which on symbols are rebuilt at once, and how far aggregators may be behind meanwhile: they commit each second.
+LARGE_US, BEHIND_MS = 600_000_000, 2_000
 _MARKS = """
 SELECT id, symbol, first_us, last_us, stream, entry_ms, entry_seq, due_us, extract(epoch FROM now() - marked_at)::float
 FROM dirty_ranges ORDER BY due_us, id LIMIT %s
@@ -78,14 +82,23 @@ class Rebuilder:
         if self._plan is None or not self._plan.view.is_stored(self._client):
             return []
         plan, self._plan = self._plan, None
-        settled: list[Settled] = []
-        for span, marks in plan.due:
-            closed_us = plan.view.closed_us(span.symbol)
-            kept = kept_span(self._settings, span)
-            settled += rebuild(
-                self._connection, self._leaves, kept, self._settings.timeframes, closed_us, self._settings.shards, marks
-            )
-        return settled
+        by_symbol = [list(of_symbol) for _, of_symbol in groupby(plan.due, key=lambda due: due.span.symbol)]
+        helpers = min(len(by_symbol), self._settings.rebuild_sessions) - 1 if is_large(plan.due) else 0
+        with helping_sessions(self._settings, helpers) as helping:
+            return rebuild_abreast(
+                [self._connection, *helping], by_symbol, lambda session, due: self._rebuild(session, plan.view, due),
+                self._nothing_waits,
+            )  # fmt: skip
+
+    def _rebuild(self, connection: Connection, view: View, due: Due) -> list[Settled]:
+        span, closed_us = kept_span(self._settings, due.span), view.closed_us(due.span.symbol)
+        return rebuild(connection, self._leaves, span, self._settings.timeframes, closed_us, self._settings.shards, due.marks)
+
+    def _nothing_waits(self, connection: Connection) -> bool:
+        """True while the aggregators keep up with what comes: bars of today go before those of the past."""
+        with transaction(connection), connection.cursor() as cursor:
+            view = committed_view(cursor, self._settings)
+        return view.behind_ms(self._client) < BEHIND_MS
 
     def _make_plan(self) -> Plan | None:
         with transaction(self._connection), self._connection.cursor() as cursor:
@@ -99,6 +112,11 @@ class Rebuilder:
         for each in due:
             entries[each.stream] = max(each.entry, entries.get(each.stream, each.entry))
         return Plan(view.reaching(entries), [Due(each.span, each.marks) for each in due])
+
+
+def is_large(due: Sequence[Due]) -> bool:
+    """True if so much is to be rebuilt that a session more is worth its start."""
+    return sum(each.span.last_us - each.span.first_us for each in due) >= LARGE_US
 
 
 def kept_span(settings: Settings, span: Span) -> Span:

@@ -15,9 +15,11 @@ from typing import Any
 
 import click
 import numpy as np
+from psycopg2.extensions import connection as Connection
 
+from aggregator.abreast import helping_sessions, rebuild_abreast
 from aggregator.bars import Bars, concatenate
-from aggregator.barstore import BarLeaves
+from aggregator.barstore import BarLeaves, Settled
 from aggregator.core import Core
 from aggregator.rebuild import Span, rebuild
 from bench.backlog import a_house, make_leaves, names_of
@@ -161,7 +163,7 @@ def _foreign(folder: Path, rows: list[str], columns: Columns) -> dict[str, Any]:
 
 
 def _rebuilt(folder: Path, rows: list[str], symbols: int, bars: Bars) -> dict[str, Any]:
-    """From stored ticks, symbol by symbol, all timeframes."""
+    """From stored ticks, all timeframes, as many symbols at once as the settings say."""
     with PrivateServers(folder) as servers:
         pipeline = a_house(servers, "gems_rebuild", folder, symbols)
         try:
@@ -169,13 +171,20 @@ def _rebuilt(folder: Path, rows: list[str], symbols: int, bars: Bars) -> dict[st
             make_leaves(pipeline.database, first_us, last_us)
             _store(pipeline, rows)
             meter, began_s = CpuMeter({"postgres": servers.processes["postgres"].pid}), time.monotonic()
-            for name in names_of(symbols):
-                rebuild(pipeline.database, BarLeaves(), Span(name, first_us, last_us), TIMEFRAMES, last_us + 600 * SECOND_US, 1)
+            sessions = pipeline.settings.rebuild_sessions
+            with helping_sessions(pipeline.settings, sessions - 1) as helping:
+                spans = [[Span(name, first_us, last_us)] for name in names_of(symbols)]
+                rebuild_abreast([pipeline.database, *helping], spans, _rebuild, lambda _: True)
             took_s, cpu_s = time.monotonic() - began_s, meter.used_s()["postgres"]
             _check(pipeline, bars)
-            return {"ticks_per_s": round(len(rows) / took_s), "postgres_us": round(cpu_s / len(rows) * 1e6, 3)}
+            per_s, postgres_us = round(len(rows) / took_s), round(cpu_s / len(rows) * 1e6, 3)
+            return {"ticks_per_s": per_s, "postgres_us": postgres_us, "sessions": sessions}
         finally:
             pipeline.database.close()
+
+
+def _rebuild(connection: Connection, span: Span) -> list[Settled]:
+    return rebuild(connection, BarLeaves(), span, TIMEFRAMES, span.last_us + 600 * SECOND_US, 1)
 
 
 def _store(pipeline: Pipeline, rows: list[str]) -> None:

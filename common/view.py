@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from psycopg2.extensions import cursor as Cursor
@@ -37,6 +37,11 @@ class View(NamedTuple):
         """True once the writers have committed every entry up to these positions that there is: a Redis that was emptied or
         replaced has none of them, and nothing to wait for."""
         return all(at == START or _is_passed(client, stream, at) for stream, at in self.positions.items())
+
+    def behind_ms(self, client: redis.Redis) -> int:
+        """How much older than the newest entry of its stream the oldest of these positions is; 0 where nothing waits."""
+        newest: list[tuple[Any, EntryId]] = [(client.xrevrange(stream, count=1), at) for stream, at in self.positions.items()]
+        return max([0, *(EntryId.parse(found[0][0]).ms - at.ms for found, at in newest if found)])
 
     def wait_stored(self, client: redis.Redis, deadline_s: float) -> None:
         """Return once `is_stored`.
