@@ -85,6 +85,9 @@ class Windows:
         """The W bars up to each new one, bars x kept x W; the windows move on."""
         if len(first) == len(slots):
             return self._move_each(slots, kept)
+        counts = np.diff(np.append(first, len(slots)))
+        if len(first) > counts.max():
+            return self._move_in_turns(slots, np.arange(len(slots)) - np.repeat(first, counts), kept)
         found = []
         for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(slots)], strict=True):
             slot = int(slots[begin])
@@ -92,6 +95,14 @@ class Windows:
             self._kept[slot] = line[:, -self.window :]
             found.append(sliding_window_view(line[:, 1:], self.window, axis=1).transpose(1, 0, 2))
         return np.ascontiguousarray(np.concatenate(found))
+
+    def _move_in_turns(self, slots: Array, turn: Array, kept: Array) -> Array:
+        """A few new bars of each of many series: the first of each, then the second; `turn` says which a bar is."""
+        found = np.empty((len(slots), *self._kept.shape[1:]))
+        for now in range(int(turn.max()) + 1):
+            rows = np.flatnonzero(turn == now)
+            found[rows] = self._move_each(slots[rows], kept[:, rows])
+        return found
 
     def _move_each(self, slots: Array, kept: Array) -> Array:
         """One new bar a series. Fresh memory for each step would cost more than all arithmetic: page faults."""

@@ -176,7 +176,7 @@ class Service:
             if not self._tail.holds_position():
                 self._doubt("the stream was emptied or changed", from_start=True)
         before = self._tail.position
-        entries = self._tail.read(BLOCK_MS)
+        entries = self._tail.read(BLOCK_MS, len(self._core.symbols))
         if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
             self._doubt("the stream was emptied or changed", from_start=True)
             return

@@ -6,8 +6,9 @@ import redis
 
 from common.streams import START, Entry, EntryId, ReadSize, in_pieces, to_entry
 
-#: Rows that come in one piece: what they are read into fits the processor's caches.
-CHUNK_ROWS = 20_000
+#: Rows that come in one piece: what they are read into fits the processor's caches. Each piece costs something for each symbol in
+#: it too, so with many symbols it has more rows.
+CHUNK_ROWS, ROWS_A_SYMBOL, MOST_ROWS = 20_000, 60, 60_000
 
 
 class Tail:
@@ -20,11 +21,12 @@ class Tail:
         self.is_behind = False  # entries were waiting at the last read
         self._catch_up_to: EntryId | None = None
 
-    def read(self, block_ms: int) -> list[Entry]:
-        """The next entries, about `CHUNK_ROWS` rows of them; waits up to `block_ms` for the first.
+    def read(self, block_ms: int, symbols: int = 0) -> list[Entry]:
+        """The next entries, about as many rows as do for so many symbols; waits up to `block_ms` for the first.
 
         What a read brings beyond that is left where it is, for the next one.
         """
+        self._size.rows = min(max(CHUNK_ROWS, ROWS_A_SYMBOL * symbols), MOST_ROWS)
         count = self._size.entries()
         found: Any = self._client.xread({self.stream: str(self.position)}, count=count, block=block_ms)
         if not found:
@@ -32,7 +34,7 @@ class Tail:
             return []
         entries = [to_entry(*item) for item in found[0][1]]
         self._size.note(entries)
-        piece = list(next(in_pieces(entries, 2 * CHUNK_ROWS)))
+        piece = list(next(in_pieces(entries, 2 * self._size.rows)))
         self.position = piece[-1].id
         self.is_behind = len(piece) < len(entries) or len(entries) == count
         return piece

@@ -74,12 +74,12 @@ class ReadSize:
     """
 
     def __init__(self, rows: int, full_entry_rows: int, most: int = 1_000) -> None:
-        self._rows, self._most = rows, most
+        self.rows, self._most = rows, most
         self._rows_per_entry = float(full_entry_rows)
 
     def entries(self) -> int:
         """Entries to ask for next."""
-        return max(1, min(self._most, int(self._rows / self._rows_per_entry)))
+        return max(1, min(self._most, int(self.rows / self._rows_per_entry)))
 
     def note(self, entries: Sequence[Entry]) -> None:
         """These were read."""
