@@ -3,7 +3,7 @@
 from aggregator import service
 from aggregator.tail import Tail
 from common.codec import encode_rows
-from common.streams import START, append
+from common.streams import START, EntryId, append
 from tests.aggregator.house import each_second
 from tests.aggregator.running import an_aggregator
 from tests.consumer.running import rows, wait
@@ -22,6 +22,17 @@ def test_entries_that_follow_a_flush_do_not_hide_it(redis_client):
     redis_client.xadd("trades", {"v": 1, "n": 1, "src": "api", "rows": "c\n"}, id=later)
     assert tail.read(1)
     assert tail.holds_position() and not tail.holds_all_up_to(before)
+
+
+def test_time_stands_while_an_entry_is_unread(redis_client):
+    """A quiet symbol's bars close by Redis' time: not before what has come by then was looked at."""
+    tail = Tail(redis_client, "trades", 1_000)
+    first = append(redis_client, "trades", "api", "a\n", 1)
+    assert tail.quiet_until_ms() is None
+    assert tail.read(1)
+    assert tail.quiet_until_ms() >= EntryId.parse(first).ms
+    append(redis_client, "trades", "api", "b\n", 1)
+    assert tail.quiet_until_ms() is None
 
 
 def test_more_than_a_piece_waits_for_the_next_read(redis_client):
