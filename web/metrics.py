@@ -6,6 +6,7 @@ counted in here: where gunicorn runs several processes (PROMETHEUS_MULTIPROC_DIR
 """
 
 import contextlib
+import glob
 import os
 import shutil
 import threading
@@ -155,6 +156,24 @@ class StoreCollector(Collector):
             families.set("gems_symbol_last_trade_age_seconds", max(0.0, now_s - at_us / 1e6), symbol, name)
 
 
+class Together(multiprocess.MultiProcessCollector):
+    """What all processes of the web have counted, of files in PROMETHEUS_MULTIPROC_DIR."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Any:
+        """The library's reader breaks on a file that a process is just about to fill."""
+        filled = [path for path in glob.glob(os.path.join(self._path, "*.db")) if _is_filled(path)]
+        return self.merge(filled, accumulate=True)  # type: ignore[no-untyped-call]
+
+
+def _is_filled(path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.getsize(path) > 0
+    return False
+
+
 def register_metrics(app: Flask, settings: Settings, hub: Hub) -> None:
     """`/metrics`, and the counting of every request by its route."""
     several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
@@ -162,7 +181,7 @@ def register_metrics(app: Flask, settings: Settings, hub: Hub) -> None:
     own = CollectorRegistry() if several else registry
     registry.register(StoreCollector(settings))
     if several:
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(Together())
     else:
         ProcessCollector(namespace="gems_web", registry=registry)
     requests = Counter("gems_http_requests", "Requests answered.", ["method", "route", "status"], registry=own)

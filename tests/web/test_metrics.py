@@ -2,12 +2,14 @@
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg2.extensions import connection as Connection
 
@@ -17,6 +19,7 @@ from ops.house import ROOT
 from tests.web.rows import add_bars, second
 from web.families import FAMILIES
 from web.live import Hub
+from web.metrics import Together
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -140,3 +143,12 @@ def test_live_streams_are_counted(app: Flask, client: FlaskClient) -> None:
 def test_a_metric_is_documented(name: str) -> None:
     text = (ROOT / "docs/operations.md").read_text()
     assert re.search(rf"`{name}(_total)?[`{{]", text)
+
+
+def test_a_process_that_has_just_opened_its_file_breaks_no_scrape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    counted = MmapedDict(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
+    counted.write_value(mmap_key("gems_a", "gems_a_total", [], [], "Help."), 2.0, 0.0)  # type: ignore[no-untyped-call]
+    (tmp_path / "counter_2.db").touch()
+    (metric,) = Together().collect()
+    assert [sample.value for sample in metric.samples] == [2.0]
