@@ -1,6 +1,7 @@
 """PostgreSQL and Redis as the web uses them: a pool of sessions, a client, and ways to read JSON, and cells to make it of."""
 
 import io
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,10 @@ STATEMENT_TIMEOUT_S = 10
 #: whole day in an index than the few pages of a BRIN index's range, each of which it takes for a random one.
 PAGE_COST = 0.1
 REDIS_TIMEOUT_S = 10
+#: Whose answer's rows come in. psycopg2 gives the interpreter away at each row, so two threads that both take rows wait for each
+#: other at every one of them: on two idle cores that made 500 bars cost 2.9 ms of the web's CPU instead of 1.5.
+ROWS_TURN = threading.Lock()
+_TURN_S = 0.1  # a slow question of another holds nobody up for longer
 
 
 class Stores:
@@ -121,12 +126,31 @@ class Stores:
         return connection
 
 
+class _Rows(io.BytesIO):
+    """Takes the rows of a COPY: from the first on alone, if the one before is done in time."""
+
+    _has_turn: bool | None = None
+
+    def write(self, row: Any, /) -> int:
+        """Where it is the first, after the wait for its turn."""
+        if self._has_turn is None:
+            self._has_turn = ROWS_TURN.acquire(timeout=_TURN_S)
+        return super().write(row)
+
+    def close(self) -> None:
+        """The next may take its rows."""
+        if self._has_turn:
+            self._has_turn = False
+            ROWS_TURN.release()
+        super().close()
+
+
 def copied(cursor: Cursor, statement: str, params: Mapping[str, Any]) -> list[str]:
     """All cells of a statement's rows, one row after the other, as text that needs no escapes; NULL is `null`.
 
     By COPY, which gives a row at a time and no object for each value.
     """
-    told = io.BytesIO()
-    cursor.copy_expert(cursor.mogrify(f"COPY ({statement}) TO STDOUT (NULL 'null')", params), told)
-    text = told.getvalue().decode()
+    with _Rows() as rows:
+        cursor.copy_expert(cursor.mogrify(f"COPY ({statement}) TO STDOUT (NULL 'null')", params), rows)
+        text = rows.getvalue().decode()
     return text[:-1].replace("\n", "\t").split("\t") if text else []

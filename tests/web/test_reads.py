@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from tests.web.rows import AT, add_bars, add_pair_rows, add_source, add_stats, add_ticks, second
 from web.queries.ticks import window_starts
+from web.stores import ROWS_TURN
 
 Rows = list[dict[str, Any]]
 
@@ -235,3 +236,12 @@ def test_the_first_window_reaches_as_far_as_the_bars_say(client: FlaskClient, ap
 def test_bad_stream_queries_are_400(storeless: FlaskClient, query: str, headers: dict[str, str], field: str) -> None:
     response = storeless.get(f"/api/stream{query}", headers=headers)
     assert (response.status_code, response.get_json()["field"]) == (400, field)
+
+
+@pytest.mark.parametrize("path", ["/api/ingestion/bars/?symbol=BTCUSDT&timeframe=1m", "/api/ingestion/ticks/?symbol=BTCUSDT"])
+def test_rows_of_another_that_do_not_end_hold_up_no_list(client: FlaskClient, database: Connection, path: str) -> None:
+    add_ticks(database, "BTCUSDT", [(7, second(1), "1", "1", "b", None)])
+    with ROWS_TURN:
+        assert client.get(path).status_code == 200
+    assert client.get(path).status_code == 200
+    assert not ROWS_TURN.locked()
