@@ -19,7 +19,7 @@ from common.codec import iso_us, parse_iso_us
 from common.pairmethod import PairMethod
 from common.trades import Trade, from_us, to_us
 from tests.aggregator.house import SECOND, START_US, House, each_second
-from tests.aggregator.test_stored import alert, feed, recomputed, transitions, two_walks
+from tests.aggregator.stored import alert, feed, recomputed, transitions, two_walks
 
 BARS = "SELECT timestamp, volume, tick_count, close FROM processed_bars WHERE symbol = 'A' AND timeframe = %s ORDER BY timestamp"
 

@@ -9,7 +9,7 @@ from common.database import transaction
 from common.events import Event
 from common.trades import Trade, from_us
 from tests.aggregator.house import SECOND, START_US, House, each_second
-from tests.aggregator.test_stored import alert, transitions
+from tests.aggregator.stored import alert, transitions
 
 
 def details(house: House, alert_id: int, transition: str) -> list[dict]:
