@@ -1,5 +1,6 @@
 """How every process starts and stops: the first signal asks, the second insists; one exit code per cause."""
 
+import contextlib
 import math
 import os
 import random
@@ -26,19 +27,29 @@ class Stop:
     """Asked by SIGTERM or SIGINT; loops look at it between two steps and finish what they hold."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._is_asked = False
+        #: Open once asked. Not an Event: a signal that comes while `wait` is in it waits in `ask` for its lock, for ever.
+        self._gate = threading.Lock()
+        self._gate.acquire()
 
     def ask(self) -> None:
-        """Ask the process to stop."""
-        self._asked.set()
+        """Ask the process to stop. From any thread, or from a signal in the middle of anything here."""
+        self._is_asked = True
+        self._open()
+
+    def _open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is open
+            self._gate.release()
 
     def requested(self) -> bool:
         """True once somebody asked."""
-        return self._asked.is_set()
+        return self._is_asked
 
     def wait(self, seconds: float) -> bool:
         """Sleep at most that long; True as soon as the process is asked to stop."""
-        return self._asked.wait(seconds)
+        if self._gate.acquire(timeout=max(0.0, seconds)):
+            self._open()  # for the next who waits
+        return self._is_asked
 
     def on_signals(self) -> "Stop":
         """Listen to SIGTERM and SIGINT; the second one ends the process at once."""
@@ -47,9 +58,9 @@ class Stop:
         return self
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._asked.is_set():
+        if self._is_asked:
             os._exit(EXIT_INSISTED)
-        self._asked.set()
+        self.ask()
 
 
 def run(name: str, main: Callable[[Settings, Stop], None]) -> NoReturn:

@@ -43,7 +43,8 @@ class CatchUp:
         self._flows = {(flow.symbol, flow.src): flow for flow in flows}
         self._history_s, self._publisher, self._stop = settings.history_s, publisher, stop
         self._past, self._known = past, known
-        self._asked: queue.SimpleQueue[Flow] = queue.SimpleQueue()
+        #: Not a SimpleQueue: on Python 3.11 its `get` waits for ever once the timeout is over between its two looks.
+        self._asked: queue.Queue[Flow] = queue.Queue()
         self._turns: deque[_Turn] = deque()
         self._debts = Debts(settings.data_dir / "spool" / "owed.json")
         self._debts_at_s = 0.0
