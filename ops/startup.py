@@ -38,10 +38,10 @@ def start(house: House, settings: Settings, detach: bool) -> int:
     steps.say(f"{'using' if (house.data_dir / 'postgres').exists() else 'making'} the data directory {house}")
     supervisord = start_supervisor(house)
     try:
-        with asked_to_stop():
-            wait_ready(house, supervisord, steps)
+        with asked_to_stop() as stop:
+            wait_ready(house, supervisord, steps, stop)
             steps.welcome(house, house.dashboard(house.settings()), detach)
-            return 0 if detach else stay(house, supervisord, steps)
+            return 0 if detach else stay(house, supervisord, steps, stop)
     except KeyboardInterrupt:
         shut_down(house, steps.say)
         steps.say(f"stopped; all data is still in {house}")

@@ -15,7 +15,7 @@ import redis
 
 from common.database import connect_database
 from common.errors import GemsError
-from common.lifecycle import EXIT_CONFIG
+from common.lifecycle import EXIT_CONFIG, Stop
 from common.settings import Settings
 from common.streams import connect_redis
 from ops.house import House, NotRunning
@@ -28,10 +28,11 @@ class DidNotStart(GemsError):
     """A process can not run; with the end of its log."""
 
 
-def wait_ready(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps) -> None:
+def wait_ready(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps, stop: Stop) -> None:
     """Return when the routes of the web answer.
 
     Raises:
+        KeyboardInterrupt: somebody asked to stop.
         DidNotStart: the supervisor or a process has given up, or three minutes have passed.
     """
     settings = house.settings()
@@ -48,15 +49,19 @@ def wait_ready(house: House, supervisord: "subprocess.Popen[bytes]", steps: Step
             if time.monotonic() > deadline:
                 raise DidNotStart(f"{what}: no answer within {_READY_S:.0f} s; ./gems logs{house.option} says more")
             _raise_if_given_up(house, supervisord)
-            time.sleep(0.1)
+            pause(stop, 0.1)
         steps.say(f"{what}: {answer}")
 
 
-def stay(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps) -> int:
-    """Tell what ends and comes back, until the supervisor itself has ended; answers the exit code."""
+def stay(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps, stop: Stop) -> int:
+    """Tell what ends and comes back, until the supervisor itself has ended; answers the exit code.
+
+    Raises:
+        KeyboardInterrupt: somebody asked to stop.
+    """
     known = _pids(house)
     while supervisord.poll() is None:
-        time.sleep(1.0)
+        pause(stop, 1.0)
         now = _pids(house)
         for name in now.keys() & known.keys():
             if known[name] and now[name] and now[name] != known[name]:
@@ -68,19 +73,26 @@ def stay(house: House, supervisord: "subprocess.Popen[bytes]", steps: Steps) -> 
     return 0
 
 
+def pause(stop: Stop, seconds: float) -> None:
+    """Where Python drops the exception of a signal (it came in a `__del__`, say), this is where it is heard."""
+    if stop.wait(seconds):
+        raise KeyboardInterrupt
+
+
 @contextmanager
-def asked_to_stop() -> Iterator[None]:
+def asked_to_stop() -> Iterator[Stop]:
     """Turn SIGTERM and a closed terminal into KeyboardInterrupt, and let none of them break into the stopping."""
 
     def ask(number: int, frame: FrameType | None) -> NoReturn:
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
+        stop.ask()
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    stop, numbers = Stop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for each in numbers:
         signal.signal(each, ask)
-    yield
+    yield stop
 
 
 def _redis_answers(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from supervisor.xmlrpc import Faults
 
 from common.database import connect_database
 from common.errors import GemsError
+from common.lifecycle import Stop
 from common.settings import Settings
 from common.streams import connect_redis
 from ops.chaos.disk import SmallDisks
@@ -185,7 +186,7 @@ def private_world(rate: float, seed: int, steps: Steps) -> Iterator[World]:
     try:
         settings = chaos_settings(folder, rate, seed)
         write_files(house, settings, [_unrestricted(program) for program in programs(settings)])
-        wait_ready(house, start_supervisor(house), steps)
+        wait_ready(house, start_supervisor(house), steps, Stop())
         world = World(house, house.settings(), disks)
         for name in ("redis", "postgres"):
             disks.put(name, world.take_down, world.bring_up)
