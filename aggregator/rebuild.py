@@ -82,7 +82,7 @@ INSERT INTO bar_revisions (symbol, timeframe, timestamp, open, high, low, close,
 SELECT * FROM gone ON CONFLICT DO NOTHING
 """
 _FOLLOW = "INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) VALUES %s"
-_LOCK = 0x6765_6D73
+LOCK = 0x6765_6D73
 _GAPS = """
 SELECT id, symbol, first_id, last_id, from_us, to_us, state, note, found_at FROM gaps
 WHERE symbol = %s AND state <> 'closed' AND from_us <= %s AND to_us >= %s ORDER BY id FOR UPDATE SKIP LOCKED
@@ -118,7 +118,7 @@ def rebuild(
     with transaction(connection), connection.cursor() as cursor:  # of its own: the aggregator may want to note the same gap
         _shrink_filled_gaps(cursor, span, shards)
     with transaction(connection), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, span.symbol))  # the later one sees more ticks
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (LOCK, span.symbol))  # the later one sees more ticks
         _stage(cursor, span, timeframes, closed_us)
         settled = barstore.settle(cursor)
         if settled:

@@ -1,17 +1,22 @@
 """Bars as PostgreSQL has them: revised where a value changes, all of a commit or nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
 
-from aggregator.rebuild import Span
+from aggregator.marks import Rebuilder
+from aggregator.rebuild import LOCK, Span
 from common.database import connect_database
 from common.errors import Fenced
 from common.trades import Trade, from_us
 from tests.aggregator.house import SECOND, START_US, House, each_second
 from tests.aggregator.stored import feed, two_walks
+from tests.processes.feeding import until
 
 BAR = "SELECT high, tick_count, revision, status FROM processed_bars WHERE symbol = 'A' AND timeframe = %s ORDER BY timestamp"
+MARKS = "SELECT id FROM dirty_ranges"
 
 
 def test_bars_equal_sql_and_closing_again_changes_nothing(house):
@@ -74,6 +79,56 @@ def test_a_mark_that_doubts_memory_comes_back_for_the_bars_that_are_open(house):
     assert house.rows(BAR, "5m")[0][0] == 99, "closed from memory"
     house.rebuild_marks()
     assert house.rows(BAR, "5m")[0][0] == 6 and house.differences() == []
+
+
+def test_a_mark_that_is_not_due_waits_for_its_bars(house):
+    """Taken before they close it would be gone, and they would close from the memory that it doubts."""
+    house.write([Trade("A", 1, START_US + 100, "5", "1", "b")])
+    house.take([Trade("A", 1, START_US + 100, "99", "1", "b"), Trade("A", 2, START_US + 2 * SECOND, "6", "1", "b")])
+    house.rebuild_marks()
+    house.rows("UPDATE dirty_ranges SET marked_at = marked_at - interval '1 minute'")
+    rebuilder = Rebuilder(house.settings, house.client, house.database, house.leaves)
+    assert rebuilder.turn() == rebuilder.turn() == []
+    assert len(house.rows(MARKS)) == 2
+    house.quiet(400)
+    until(lambda: rebuilder.turn() and not house.rows(MARKS), "rebuild")
+    assert house.rows(BAR, "5m")[0][0] == 6 and house.differences() == []
+
+
+def test_a_mark_over_days_that_retention_may_have_dropped_leaves_their_bars(house):
+    """Their ticks are gone: rebuilt from what is left, the bars would be gone too."""
+    feed(house, each_second("A", ["5"] * 4))
+    house.quiet(5)
+    before = house.rows(BAR, "1s")
+    house.rows("DELETE FROM raw_ticks")
+    house.rows(
+        "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason, marked_at)"
+        " VALUES ('A', %s, %s, 'trades', 0, 0, 'test', now() - interval '1 minute')",
+        START_US, START_US + 10 * SECOND,
+    )  # fmt: skip
+    settings = house.settings.model_copy(update={"tick_retention_days": 7})
+    rebuilder = Rebuilder(settings, house.client, house.database, house.leaves)
+    until(lambda: rebuilder.turn() or not house.rows(MARKS), "the mark's end")
+    assert house.rows(BAR, "1s") == before
+
+
+def test_rebuilds_of_a_symbol_follow_each_other(house):
+    """The later one sees more ticks: what the earlier one saw must not be written over it."""
+    feed(house, each_second("A", ["5"] * 4))
+    span = Span("A", START_US, START_US + SECOND)
+    with ThreadPoolExecutor(1) as tasks, closing(connect_database(house.settings, "test other")) as other:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext('A'))", (LOCK,))
+            rebuilt = tasks.submit(house.rebuild, span)
+            until(lambda: _waiting(cursor) or rebuilt.done(), "the wait")
+            assert not rebuilt.done()
+        other.commit()
+        assert rebuilt.result(60) == []
+
+
+def _waiting(cursor):
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return cursor.fetchone()[0]
 
 
 def test_all_of_a_commit_or_nothing_and_never_by_two_owners(house, settings):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from aggregator.barstore import BarLeaves
 from aggregator.compute import Computer
 from aggregator.pairbook import compute_series, touched_until_us
 from aggregator.pairtests import run_waiting_tests
@@ -11,7 +12,7 @@ from common.database import connect_database
 from common.tasks import Task
 from common.trades import Trade, from_us
 from tests.aggregator.house import SECOND, START_US, each_second
-from tests.aggregator.stored import KEY, events_since, feed, recomputed, two_walks
+from tests.aggregator.stored import KEY, SERIES, events_since, feed, recomputed, two_walks
 
 PAIR_VALUES = """
 SELECT timestamp, symbol1_price, symbol2_price, hedge_ratio, intercept, spread, rolling_mean, rolling_std, z_score, correlation,
@@ -109,6 +110,20 @@ def test_rows_added_while_a_revision_is_recomputed_do_not_stay_on_the_old_window
     feed(house, rest[4:])
     house.quiet(5)
     assert passes and recomputed(house).changed == 0
+
+
+def test_bars_that_are_rebuilt_while_rows_are_computed_are_read_again(house):
+    feed(house, two_walks(60))
+    house.quiet(5)
+    rebuilt = []
+
+    def rebuild_meanwhile(progress, written):
+        if not rebuilt:
+            house.take([Trade("A", 999, START_US + 30 * SECOND + 900_000, "50000", "1", "b")])
+            rebuilt.extend(house.rebuild_marks(follow=False))
+
+    compute_series(house.database, BarLeaves(), house.settings, SERIES, pause=rebuild_meanwhile)
+    assert rebuilt and recomputed(house).changed == 0
 
 
 def test_a_bar_with_a_hole_is_told_in_the_pair_row(house):
