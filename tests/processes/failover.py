@@ -1,18 +1,15 @@
 """A Redis address that can be moved to another server, as a proxy or a failover does it; and a replica to move it to."""
 
 import asyncio
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import redis
 
 from ops.embedded import PrivateServers
-from tests.servers import REDIS_ARGS
+from tests.servers import REDIS_ARGS, a_folder
 
 DEADLINE_S = 60.0
 
@@ -117,13 +114,12 @@ class Replica:
 @contextmanager
 def replica_of(primary: PrivateServers) -> Iterator[Replica]:
     """A replica that is gone at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="gems-test-"))
-    servers = PrivateServers(folder, (), REDIS_ARGS)
-    try:
-        servers.start("redis")
-        replica = Replica(servers, primary)
-        yield replica
-        replica.close()
-    finally:
-        servers.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with a_folder() as folder:
+        servers = PrivateServers(folder, (), REDIS_ARGS)
+        try:
+            servers.start("redis")
+            replica = Replica(servers, primary)
+            yield replica
+            replica.close()
+        finally:
+            servers.stop()

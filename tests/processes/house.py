@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import psutil
 
 from ops.house import ROOT, House
 from ops.servers.instance import free_port
+from tests.servers import a_folder
 
 
 class Instance:
@@ -76,13 +75,12 @@ class Instance:
 @contextmanager
 def an_instance(**environ: str) -> Iterator[Instance]:
     """An instance that is not started yet; whatever runs of it at the end is stopped."""
-    folder = Path(tempfile.mkdtemp(prefix="gems-test-"))
-    instance = Instance(folder, **environ)
-    try:
-        yield instance
-    finally:
-        instance.run("down")
-        shutil.rmtree(folder, ignore_errors=True)
+    with a_folder() as folder:
+        instance = Instance(folder, **environ)
+        try:
+            yield instance
+        finally:
+            instance.run("down")
 
 
 def wait_until(reached: Callable[[], Any], deadline_s: float, what: str) -> Any:
