@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -15,10 +16,21 @@ from common.streams import connect_redis
 from ops.embedded import PrivateServers
 from tests.servers import FreshDatabases, private_servers
 
+if TYPE_CHECKING:
+    from tests.pieces import LongestFirst
+
 hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("steady")
 for _name in [name for name in os.environ if name.startswith("GEMS_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LongestFirst | None":
+    """What `--dist loadfile`, as `./gems test` asks for, means here."""
+    from tests.pieces import LongestFirst
+
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ _ARGUMENTS = (
 WINDOW = 10
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator["Browser"]:
     """Chromium without a screen; where it or playwright is missing the tests are skipped, with the reason."""
     playwright_api = pytest.importorskip("playwright.sync_api", exc_type=ImportError)
@@ -41,7 +41,7 @@ def browser() -> Iterator["Browser"]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(browser: "Browser") -> Iterator[Instance]:
     """One instance for all; it has some minutes of history when the first test begins."""
     pairs = "BTCUSDT_ETHUSDT,BTCUSDT_SOLUSDT"
@@ -50,7 +50,7 @@ def running(browser: "Browser") -> Iterator[Instance]:
         yield instance
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(browser: "Browser", running: Instance) -> Iterator[Dashboard]:
     """The dashboard on a desk whose clock is not UTC."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, timezone_id="America/New_York", color_scheme="light")
@@ -65,7 +65,7 @@ def dashboard(desk: Dashboard) -> Dashboard:
     return desk.open()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def still(browser: "Browser") -> Iterator[StillHouse]:
     """A house in which nothing trades, for all tests that compare what is drawn or only change what is looked at."""
     with a_still_house() as house:
