@@ -1,6 +1,6 @@
 """The group `writers` on its streams: reading in turn own pending then new, taking over, going back, trimming."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -18,6 +18,9 @@ class Committed(NamedTuple):
 
     position: EntryId
     rows: int  # all that it ever stored, found repeated or buried
+
+
+_NOTHING = Committed(START, 0)
 
 
 def done_key(stream: str) -> str:
@@ -69,19 +72,24 @@ class WritersGroup:
         pipe.hset(done_key(stream), self._consumer, str(rows_done))
         pipe.execute()
 
-    def is_ahead(self, stream: str, committed: Mapping[str, Committed]) -> bool:
+    def is_ahead(self, stream: str, committed: Callable[[], Mapping[str, Committed]]) -> bool:
         """True if the group calls done what PostgreSQL does not have: that was restored from a backup.
 
         In normal work PostgreSQL has at least the rows of each worker that were counted with its acknowledgements. Where nothing
-        was counted, every entry after the largest position is pending with somebody, or new.
+        was counted, every entry after the largest position is pending with somebody, or new. Other workers go on meanwhile: what
+        Redis calls done is held against what `committed` tells afterwards, for a commit comes before its acknowledgement.
         """
         done: Any = self._client.hgetall(done_key(stream))
-        rows = {worker: each.rows for worker, each in committed.items()}
-        if any(rows.get(worker.decode(), 0) < int(count) for worker, count in done.items()):
+        found = committed()
+        if any(found.get(worker.decode(), _NOTHING).rows < int(count) for worker, count in done.items()):
             return True
         delivered = last_delivered(self._client, stream) or START
-        newest = max((each.position for each in committed.values()), default=START)
-        return delivered > newest and self._some_acknowledged(stream, newest, delivered)
+        newest = _newest(found)
+        while acknowledged := self._first_acknowledged(stream, newest, delivered):
+            newest = _newest(committed())
+            if acknowledged > newest:
+                return True
+        return False
 
     def go_back(self, stream: str) -> None:
         """Deliver all that the stream holds once more: positions do not tell which older entries a worker had taken over."""
@@ -91,15 +99,19 @@ class WritersGroup:
         """What PostgreSQL lacks is dealt with: `is_ahead` compares with what is done from now on."""
         self._client.delete(done_key(stream))
 
-    def _some_acknowledged(self, stream: str, after: EntryId, last: EntryId) -> bool:
-        """True if an entry in `(after, last]` is pending with nobody."""
-        while entries := read_range(self._client, stream, after, last, _PAGE):
+    def _first_acknowledged(self, stream: str, after: EntryId, last: EntryId) -> EntryId | None:
+        """The first entry in `(after, last]` that is pending with nobody; None if there is none."""
+        while after < last and (entries := read_range(self._client, stream, after, last, _PAGE)):
             first, after = entries[0].id, entries[-1].id
             found: Any = self._client.xpending_range(stream, GROUP, str(first), str(after), _PAGE)
             pending = {EntryId.parse(each["message_id"]) for each in found}
-            if any(entry.id not in pending for entry in entries):
-                return True
-        return False
+            if acknowledged := [entry.id for entry in entries if entry.id not in pending]:
+                return acknowledged[0]
+        return None
+
+
+def _newest(committed: Mapping[str, Committed]) -> EntryId:
+    return max((each.position for each in committed.values()), default=START)
 
 
 def _by_stream(found: Any) -> Iterator[tuple[str, list[Entry]]]:

@@ -7,6 +7,7 @@ make a dead letter.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import psycopg2
 import redis
@@ -90,7 +91,7 @@ class Worker:
 
     def _look_for_a_restore(self, stream: str) -> None:
         """In this order a crash between two steps leads here again; the marks wait until the writers are where they were."""
-        if not self._group.is_ahead(stream, _committed(self._store.connection, stream)):
+        if not self._group.is_ahead(stream, partial(committed, self._store.connection, stream)):
             return
         log.warning("PostgreSQL has less than the group on %s had stored: all that the stream holds is read again", stream)
         self._group.go_back(stream)
@@ -153,7 +154,8 @@ class Worker:
             log.warning("%d rows of %s went to the dead letters; see ./gems status", counts.dead, stream)
 
 
-def _committed(connection: psycopg2.extensions.connection, stream: str) -> dict[str, Committed]:
+def committed(connection: psycopg2.extensions.connection, stream: str) -> dict[str, Committed]:
+    """What PostgreSQL has of each worker on a stream now."""
     with transaction(connection), connection.cursor() as cursor:
         cursor.execute(_COMMITTED, (stream,))
         return {worker: Committed(EntryId(int(ms), int(seq)), int(rows)) for worker, ms, seq, rows in cursor.fetchall()}

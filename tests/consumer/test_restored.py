@@ -15,6 +15,7 @@ from common.trades import Trade
 from consumer.group import Committed, WritersGroup, done_key
 from consumer.restored import Run, gaps_between
 from consumer.store import TickStore
+from consumer.worker import committed
 from tests.consumer.running import STREAM, a_writer, pending, rows, send, wait
 from tests.consumer.test_writer import stored_ids
 
@@ -193,12 +194,35 @@ def test_without_counts_what_was_acknowledged_behind_the_positions_tells_a_resto
     hands[0].take(1)
     redis_client.xack(STREAM, "writers", str(first))
     hands[1].take(2)
-    committed = {"worker-1": Committed(first, 1)}
-    assert not hands[0].group.is_ahead(STREAM, committed), "the others are in the second worker's hands"
+    known = {"worker-1": Committed(first, 1)}
+    assert not hands[0].group.is_ahead(STREAM, lambda: known), "the others are in the second worker's hands"
     redis_client.xack(STREAM, "writers", str(third))
-    assert hands[0].group.is_ahead(STREAM, committed)
-    assert not hands[0].group.is_ahead(STREAM, {**committed, "worker-2": Committed(third, 1)})
+    assert hands[0].group.is_ahead(STREAM, lambda: known)
+    assert not hands[0].group.is_ahead(STREAM, lambda: {**known, "worker-2": Committed(third, 1)})
     assert pending(redis_client) == 1 and second < third
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_another_worker_commits_during_the_look_is_no_restore(redis_client, database, hands, counted):
+    """It commits and acknowledges each time that PostgreSQL has just been asked."""
+    one, other = hands
+    for n in range(1, 9):
+        send(redis_client, trade(n))
+    one.finish(one.take(2))
+    held = [other.take(2), other.take(2)]
+
+    def told() -> dict[str, Committed]:
+        found = committed(database, STREAM)
+        if held:
+            other.finish(held.pop(0))
+            if not counted:
+                redis_client.delete(done_key(STREAM))
+        return found
+
+    assert not one.group.is_ahead(STREAM, told)
+    other.finish(other.take(2))
+    rows(database, "UPDATE writer_positions SET position_seq = 0, position_ms = 0, stored = 0")
+    assert one.group.is_ahead(STREAM, told)
 
 
 def test_ids_within_a_longer_run_end_nothing():
