@@ -13,6 +13,8 @@ STATUS = {
     "inactive": "active", "pending": "active", "firing": "triggered", "acknowledged": "acknowledged", "resolved": "active",
     "expired": "expired", "paused": "paused",
 }  # fmt: skip
+#: All that there are; `resolved` is the end of a rule that is to fire once.
+STATUSES = (*dict.fromkeys(STATUS.values()), "resolved")
 FIRING = ("firing", "acknowledged")
 TRANSITIONS = (
     "pending", "lapsed", "triggered", "repeated", "cleared", "expired", "annotated",

@@ -20,6 +20,7 @@ from common.database import transient
 from common.errors import InvalidTrade, SourceConflict, StoreUnavailable
 from common.log import get_logger
 from common.streams import TRANSIENT
+from web.binance.errors import BINANCE_CODES, BINANCE_PATHS, UNKNOWN
 
 RETRY_AFTER_S = 2
 _HEADERS_KEPT = ("allow", "retry-after", "www-authenticate")
@@ -66,6 +67,8 @@ def bad(field: str, reason: str) -> Problem:
 def answer(status: int, sentence: str, field: str | None = None, errors: Mapping[str, str] | None = None) -> Response:
     """The response of a failure."""
     payload: dict[str, Any] = {"error": sentence, "status": status}
+    if request.path.startswith(BINANCE_PATHS):  # a client of Binance's reads these two
+        payload = {"code": BINANCE_CODES.get(status, UNKNOWN), "msg": sentence, **payload}
     if field:
         payload["field"] = field
     if errors:
@@ -124,7 +127,8 @@ def _sentence(status: int, error: HTTPException) -> str:
     if status == 404:
         return f"there is nothing at {request.path}"
     if status == 405:
-        return f"{request.path} does not take {request.method}"
+        taken = sorted({*(getattr(error, "valid_methods", None) or ())} - {"HEAD", "OPTIONS"})
+        return f"{request.path} does not take {request.method}" + (f"; it takes {', '.join(taken)}" if taken else "")
     if status == 413:
         return "the request is larger than this route takes"
     if status == 500:

@@ -11,7 +11,7 @@ from common.judge import MAX_ID, Limits, content_id, judge
 from common.trades import Trade
 from web.api import NumberText
 from web.errors import Problem
-from web.schemas import stamp_us
+from web.schemas import STAMPS, stamp_us
 
 MAX_TICKS = 100_000
 MAX_ERRORS = 20
@@ -113,7 +113,7 @@ def _text(field: str, value: Any) -> str:
 
 def _stamp(value: Any) -> int:
     if not isinstance(value, str):
-        raise InvalidTrade("ts", value, "must be ISO 8601 with Z or an offset, or epoch ms or us")
+        raise InvalidTrade("ts", value, STAMPS)
     return stamp_us(value)
 
 

@@ -14,7 +14,9 @@ from common.trades import from_us
 
 MAX_LIMIT = 10_000
 #: Epoch stamps from here on are microseconds, below it milliseconds (this is 1973 in us, the year 5138 in ms).
+STAMPS = "must be ISO 8601 with Z or an offset, such as 2026-11-28T06:00:00Z, or epoch ms or us"
 _US_FROM = 10**14
+_S_BELOW = 10**11  # as milliseconds this is March 1973: nobody asks for a range of then
 _EPOCH = re.compile(r"(\d{1,18})(?:\.(\d{1,20}))?", re.ASCII)
 _LOST_PLUS = re.compile(r" (\d\d:?\d\d)$", re.ASCII)  # a query string turns the + of an offset into a space
 
@@ -84,11 +86,11 @@ class Whole(fields.Integer):
 
 
 class Stamp(fields.Field[datetime]):
-    """A moment: ISO 8601 with Z or an offset, or epoch milliseconds or microseconds."""
+    """A moment: ISO 8601 with Z or an offset, or epoch seconds, milliseconds or microseconds."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         try:
-            return from_us(stamp_us(value))
+            return from_us(moment_us(value))
         except InvalidTrade as exc:
             raise ValidationError(f"{exc.reason}, was {str(value)[:60]!r}") from exc
         except OverflowError as exc:
@@ -98,8 +100,8 @@ class Stamp(fields.Field[datetime]):
 class RangeQuery(Body):
     """The newest `limit` rows of `[start, end)`; `order` only sorts them."""
 
-    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch ms or us."})
-    end = Stamp(metadata={"type": "string", "description": "End (not included): ISO 8601, or epoch ms or us."})
+    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch s, ms or us."})
+    end = Stamp(metadata={"type": "string", "description": "End (not included): ISO 8601, or epoch s, ms or us."})
     limit = Whole(1, MAX_LIMIT, load_default=100, metadata={"description": "The newest so many rows."})
 
 
@@ -122,6 +124,24 @@ def decimals_field() -> fields.String:
     return fields.String(load_default="number", validate=one_of, metadata={"description": text})
 
 
+def moment_us(value: Any) -> int:
+    """As `stamp_us`, and what is too small for milliseconds is seconds: `date +%s` and `time.time()` mean what they say.
+
+    >>> moment_us("1795848000"), moment_us(1795848000.25), moment_us(1795848000000)
+    (1795848000000000, 1795848000250000, 1795848000000000)
+
+    Raises:
+        InvalidTrade: not such a moment.
+    """
+    found = None if isinstance(value, bool) else _EPOCH.fullmatch(str(value).strip())
+    if found and int(found[1]) < _S_BELOW:
+        return int(found[1]) * 1_000_000 + int((found[2] or "")[:6].ljust(6, "0"))
+    try:
+        return stamp_us(value)
+    except InvalidTrade as exc:
+        raise InvalidTrade(exc.field, value, exc.reason.replace("epoch ms or us", "epoch s, ms or us")) from exc
+
+
 def stamp_us(value: Any) -> int:
     """Microseconds since 1970 of a moment as clients write it; what is finer is cut.
 
@@ -129,10 +149,17 @@ def stamp_us(value: Any) -> int:
         InvalidTrade: not such a moment.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidTrade("ts", value, "must be ISO 8601 with Z or an offset, or epoch ms or us")
+        raise InvalidTrade("ts", value, STAMPS)
     text = value.strip() if isinstance(value, str) else repr(value)
     found = _EPOCH.fullmatch(text)
     if not found:
-        return parse_iso_us(_LOST_PLUS.sub(r"+\1", text))
+        return _iso_us(_LOST_PLUS.sub(r"+\1", text))
     whole, fraction = int(found[1]), (found[2] or "")
     return whole if whole >= _US_FROM else whole * 1000 + int(fraction[:3].ljust(3, "0"))
+
+
+def _iso_us(text: str) -> int:
+    try:
+        return parse_iso_us(text)
+    except InvalidTrade as exc:
+        raise InvalidTrade("ts", text, exc.reason if "real moment" in exc.reason else STAMPS) from exc

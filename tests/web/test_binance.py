@@ -166,6 +166,15 @@ def test_what_is_wrong_has_binances_code(client: FlaskClient, database: Connecti
     assert response.get_json()["msg"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("get", "depth?symbol=BTCUSDT", 404), ("post", "order", 404), ("post", "klines", 405)]
+)
+def test_what_there_is_not_has_a_code_and_a_message_too(client: FlaskClient, method: str, path: str, status: int) -> None:
+    body = getattr(client, method)(f"/api/v3/{path}").get_json()
+    assert (body["code"], body["status"]) == (-1000, status)
+    assert body["msg"] == body["error"] != ""
+
+
 def test_an_empty_database_has_no_symbols(client: FlaskClient, database: Connection) -> None:
     assert ask(client, "exchangeInfo")["symbols"] == []
     assert ask(client, "ticker/price") == ask(client, "ticker/24hr") == []

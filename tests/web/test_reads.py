@@ -196,12 +196,14 @@ def test_an_unknown_symbol_is_an_empty_list(client: FlaskClient, path: str, name
         ("/api/ingestion/bars/?symbol=BTCUSDT&order=up", "order", "asc or desc"),
         ("/api/ingestion/bars/?symbol=BTCUSDT&fill=zero", "fill", "must be prev"),
         ("/api/ingestion/bars/?symbol=BTCUSDT&start=yesterday", "start", "ISO 8601"),
+        ("/api/ingestion/bars/?symbol=BTCUSDT&start=2026-11-28", "start", "such as 2026-11-28T06:00:00Z, or epoch s, ms or us"),
+        ("/api/analytics/backtest/?symbol1=A&symbol2=B&cost_bps=x", "cost_bps", "must be a number from 0 to 1000, was 'x'"),
         ("/api/ingestion/bars/?symbol=BTCUSDT&start=2026-13-01T00:00:00Z", "start", "real moment"),
         ("/api/ingestion/bars/?symbol=BTCUSDT&end=" + "9" * 18, "end", "real moment"),
         ("/api/analytics/spread/?symbol1=BTCUSDT", "symbol2", "is required"),
         ("/api/analytics/spread/?symbol1=BTCUSDT&symbol2=ETHUSDT&window=1", "window", "from 3"),
         ("/api/analytics/stats/?symbol=BTCUSDT&limit=1.5", "limit", "whole number"),
-        ("/api/analytics/alerts/?status=ACTIVE!", "status", "must be a status"),
+        ("/api/analytics/alerts/?status=ACTIVE!", "status", "must be one of active, triggered"),
     ],
 )
 def test_bad_queries_are_400_and_name_the_field(storeless: FlaskClient, path: str, field: str, words: str) -> None:
@@ -211,6 +213,22 @@ def test_bad_queries_are_400_and_name_the_field(storeless: FlaskClient, path: st
     assert body["error"].startswith(field)
     assert words in body["error"]
     assert body["errors"][field]
+
+
+@pytest.mark.parametrize("per_second", [1, 1000, 1_000_000])
+def test_a_range_in_epoch_seconds_milliseconds_or_microseconds_is_the_same(
+    client: FlaskClient, database: Connection, per_second: int
+) -> None:
+    add_bars(database, "BTCUSDT", [second(n) for n in range(10)])
+    start, end = (int(second(n).timestamp() * per_second) for n in (4, 6))
+    path = f"/api/ingestion/bars/?symbol=BTCUSDT&order=asc&start={start}&end={end}"
+    assert [row["timestamp"] for row in get(client, path, "bars")] == [
+        row["timestamp"] for row in get(client, "/api/ingestion/bars/?symbol=BTCUSDT&order=asc", "bars")[4:6]
+    ]
+
+
+def test_what_a_route_takes_is_said(storeless: FlaskClient) -> None:
+    assert storeless.post("/api/ingestion/bars/").get_json()["error"] == "/api/ingestion/bars/ does not take POST; it takes GET"
 
 
 def test_the_first_window_reaches_as_far_as_the_bars_say(client: FlaskClient, app: Flask, database: Connection) -> None:

@@ -2,6 +2,12 @@
 
 from flask import Flask, Response, jsonify
 
+#: Below it every failure has a code and a message as Binance's have.
+BINANCE_PATHS = "/api/v3/"
+UNKNOWN = -1000
+#: By HTTP status: what fails before or beside the reading of a request. A place that is not there is unknown to Binance, too.
+BINANCE_CODES = {400: -1100, 401: -2015, 403: -2015, 429: -1003, 503: -1001}
+
 
 class Refused(Exception):
     """A request that Binance would answer with 400.

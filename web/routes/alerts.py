@@ -7,7 +7,7 @@ from flask.views import MethodView
 from marshmallow import Schema, fields, validate
 
 from common.alertkinds import KINDS, SEVERITIES
-from common.alertstates import reset
+from common.alertstates import STATUSES, reset
 from web.alert_rules import check_series, check_subject, read_condition
 from web.api import Blueprint, json_text, stores
 from web.errors import NotFound, bad
@@ -109,7 +109,7 @@ class CreateAlertResource(MethodView):
 class AlertsQuery(RangeQuery):
     """Which alerts; start and end are of their creation."""
 
-    status = fields.String(validate=validate.Regexp(r"[a-z_]{1,20}\Z", error="must be a status such as active, was '{input}'"))
+    status = fields.String(validate=validate.OneOf(STATUSES, error="must be one of {choices}, was '{input}'"))
     symbol_pair = PairName()
     severity = severity_field()
     alert_type = fields.String(validate=validate.OneOf(KINDS, error="must be one of {choices}, was '{input}'"))

@@ -27,14 +27,14 @@ class Number(fields.Float):
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
         inside = validate.Range(low, high, error="must be from {min} to {max}, was {input}")
         text = f"must be a number from {low:g} to {high:g}"
-        texts: dict[str, Any] = {"invalid": text, "special": text, "null": "must be given"}
+        texts: dict[str, Any] = {"invalid": f"{text}, was {{input!r:.60}}", "special": text, "null": "must be given"}
         super().__init__(allow_nan=False, validate=inside, error_messages=texts, **kwargs)
 
 
 class BacktestQuery(OfSeries, Body):
     """A pair's series, a range, and the rules."""
 
-    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch ms or us."})
+    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch s, ms or us."})
     end = Stamp(metadata={"type": "string", "description": "End (not included)."})
     limit = Whole(2, MOST_ROWS, load_default=10_000, metadata={"description": "The newest so many rows of the range."})
     revisions = fields.String(

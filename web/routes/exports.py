@@ -20,8 +20,8 @@ blueprint = Blueprint("exports", __name__, url_prefix="/api/export", description
 class ExportQuery(Body):
     """Which rows of `[start, end)`, all of them, and how they are written."""
 
-    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch ms or us."})
-    end = Stamp(metadata={"type": "string", "description": "End (not included): ISO 8601, or epoch ms or us."})
+    start = Stamp(metadata={"type": "string", "description": "First moment (included): ISO 8601, or epoch s, ms or us."})
+    end = Stamp(metadata={"type": "string", "description": "End (not included): ISO 8601, or epoch s, ms or us."})
     order = order_field("asc")
     decimals = decimals_field()
     format = format_field("ndjson", "one array")

@@ -25,7 +25,7 @@ class SilenceBody(Body):
     until = Stamp(
         required=True,
         error_messages={"required": "is required", "null": "must be given"},
-        metadata={"type": "string", "description": "Its end: ISO 8601, or epoch ms or us."},
+        metadata={"type": "string", "description": "Its end: ISO 8601, or epoch s, ms or us."},
     )
     note = note_field(load_default="")
 

@@ -68,7 +68,7 @@ class Made(Schema):
 class RangedTask(Body):
     """A part `[start, end)` of all there is; without them, all."""
 
-    start = Stamp(metadata={"type": "string", "description": "ISO 8601, or epoch ms or us."})
+    start = Stamp(metadata={"type": "string", "description": "ISO 8601, or epoch s, ms or us."})
     end = Stamp(metadata={"type": "string", "description": "Not included."})
 
     @post_load
