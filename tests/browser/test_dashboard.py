@@ -80,7 +80,24 @@ def test_a_new_bar_is_drawn_within_seconds_of_its_trades(dashboard: Dashboard) -
     newest = dashboard.look("bars")[-1]["time"]
     wait_until(lambda: dashboard.look("bars")[-1]["time"] >= newest + 2, 60, "newer bar")
     wait_until(lambda: time.time() - dashboard.look("bars")[-1]["time"] < 5, 60, "bar that is no older than 5 s")
-    assert "trades/s" in dashboard.text("#gauges")
+    assert re.search(r"Trades\s+[\d.]+/s", dashboard.text("#gauges"))
+
+
+_NEWEST_IN_BOTH = """() => {
+  const { time } = window.gems.pairRows().at(-1);
+  return ["candles", "spread"].map((name) => window.gems.xOf(name, time));
+}"""
+
+
+def test_the_newest_moment_stands_at_the_same_place_in_both_charts(dashboard: Dashboard) -> None:
+    dashboard.page.mouse.move(1, 1)
+    dashboard.page.evaluate("document.activeElement.blur()")
+    for _ in range(3):  # with and without an open bar that the pair does not have yet
+        newest = dashboard.look("bars")[-1]["time"]
+        wait_until(lambda: dashboard.look("bars")[-1]["time"] > newest, 60, "newer bar")  # noqa: B023 - called at once
+        wait_until(lambda: dashboard.look("pairRows")[-1]["time"] > newest, 60, "newer row of the pair")  # noqa: B023
+        candle, row = dashboard.page.evaluate(_NEWEST_IN_BOTH)
+        assert candle == pytest.approx(row, abs=1)
 
 
 def test_the_page_asks_no_other_host_and_has_no_fault(dashboard: Dashboard) -> None:

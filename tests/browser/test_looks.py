@@ -24,6 +24,16 @@ _UNNAMED = """() => {
 }"""
 
 
+_SMALL = """() => {
+  const pressed = (node) => (["checkbox", "radio", "file"].includes(node.type) ? node.closest("label") : node);
+  const all = document.querySelectorAll("a[href], button, input, select, summary");
+  const ours = [...all].filter((node) => node.offsetParent && !node.closest(".tv-lightweight-charts") && !node.matches(".skip"));
+  const sizes = ours.map((node) => [node.outerHTML.slice(0, 80), pressed(node).getBoundingClientRect()]);
+  const small = sizes.filter(([, box]) => box.width < 39.9 || box.height < 39.9);
+  return small.map(([html, { width, height }]) => [html, width, height]);
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, scheme: str) -> None:
     dashboard = page_of("", 390, color_scheme=scheme, is_mobile=True, has_touch=True)
@@ -38,6 +48,28 @@ def test_a_phone_shows_every_panel_without_scrolling_sideways(page_of: Opens, sc
     page.tap("#theme")
     assert page.evaluate("document.documentElement.dataset.theme") != scheme
     assert dashboard.faults == []
+
+
+def test_whatever_is_pressed_on_a_phone_is_as_large_as_a_finger(page_of: Opens) -> None:
+    page = page_of("", 390, is_mobile=True, has_touch=True).page
+    page.click("#alert-form summary")
+    page.fill("#alert-threshold", "1000000")
+    page.click("#alert-form button[type=submit]")
+    page.wait_for_selector("#alert-list button")
+    page.click("#scan-start")
+    page.wait_for_selector("#scan-rows tr", timeout=60_000)
+    assert page.evaluate(_SMALL) == []
+
+
+def test_what_stands_beside_a_live_value_rests(page_of: Opens) -> None:
+    page = page_of().page
+    said = """(text) => import("/static/js/dom.js").then(({ sayInPlace }) => {
+      sayInPlace(document.querySelectorAll("#gauges b")[2], text);
+      return document.querySelectorAll("#gauges li")[3].getBoundingClientRect().left;
+    })"""
+    wide = page.evaluate(said, "123.45 s")
+    assert page.evaluate(said, "0.1 s") == wide
+    assert page.evaluate(said, "1234567.8 s") > wide
 
 
 def test_everything_has_a_name_for_screen_readers(page_of: Opens) -> None:

@@ -12,14 +12,14 @@ const BARS_IN_VIEW = { wide: 240, narrow: 90 };
 export class RowsChart {
   /** `rows`: Rows; `older()`: asked for when the view comes near the first row; `live()`: asked for by "Go to live"; `seen()`: told whenever it has drawn. */
   constructor(box, rows, button, { older, live, seen = () => {} }) {
-    Object.assign(this, { box, rows, button, older, seen });
+    Object.assign(this, { box, rows, button, older, live, seen, beside: [] });
     this.lines = []; // [series, row -> point]
     this.drawnTo = -Infinity;
     this.framed = false;
     this.paint = colours();
     this.redraw = eachFrame(() => this.draw());
     box.addEventListener("keydown", (event) => this.key(event));
-    button.addEventListener("click", () => (this.rows.detached ? live() : this.goLive()));
+    button.addEventListener("click", () => [this, ...this.beside].forEach((chart) => chart.catchUp()));
   }
 
   make(clock) {
@@ -80,6 +80,9 @@ export class RowsChart {
     this.framed = true;
     this.chart.timeScale().setVisibleLogicalRange({ from: end - Math.max(30, Math.min(bars, end)), to: end });
   }
+
+  /** To the newest rows, which have to be loaded again where they were let go. */
+  catchUp() { return this.rows.detached ? this.live() : this.goLive(); }
 
   /** At once: the library's animation ends short of its aim where a frame takes long. */
   goLive() { this.chart.timeScale().scrollToPosition(FREE_BARS, false); }

@@ -20,6 +20,8 @@ export function expose(page) {
     health: () => structuredClone(health.facts),
     /** The price at a tenth of the height of a series' chart. */
     levelAbove: (name) => { const [chart, each] = drawnAs(name); return each.coordinateToPrice(chart.box.clientHeight / 10); },
+    /** How far right the moment `time` stands in the chart of a series. */
+    xOf: (name, time) => drawnAs(name)[0].chart.timeScale().timeToCoordinate(time),
     /** Where a level of a series stands in the box of its chart: [x, y]. */
     placeOf: (name, level) => {
       const [chart, each] = drawnAs(name);

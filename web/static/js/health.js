@@ -1,6 +1,6 @@
 /* The health strip: facts from live events, by REST while those are silent, and the state of the live line itself. */
 
-import { $, el, prose, say } from "./dom.js";
+import { $, el, prose, say, sayInPlace } from "./dom.js";
 import { get, UNREACHABLE } from "./api.js";
 import { age, NONE, number, whole } from "./format.js";
 import { level, LIMITS, verdicts } from "./verdict.js";
@@ -9,6 +9,7 @@ import { CONFIG } from "./view.js";
 const SILENT_MS = 5000;
 const LOOK_MS = 1000;
 const LIVE_TEXTS = { live: "live", connecting: "connecting", retrying: "reconnecting" };
+const UNKNOWN = { rate: null, stream: {}, last_trade_age_s: {} }; // dashes hold the places until facts come
 const GRACE_MS = 2500; // a line that is back this soon was never worth a sentence
 
 export class Health {
@@ -62,7 +63,7 @@ export class Health {
       $("strip").dataset.level = found.some(([how]) => how === "bad") ? "bad" : found.some(([how]) => how === "warn") ? "warn" : "ok";
       $("verdicts").replaceChildren(...found.filter(([how]) => how !== "ok").map(([how, sentence]) => el("li", { className: how }, ...prose(sentence))));
     }
-    this.gauges(this.facts ? factGauges(this.facts) : []);
+    this.gauges(factGauges(this.facts ?? UNKNOWN));
   }
 
   gauges(gauges) {
@@ -74,23 +75,25 @@ export class Health {
     all.forEach(([name, value, how], at) => {
       const item = box.children[at];
       say(item.children[0], name);
-      say(item.children[1], value);
+      (at ? sayInPlace : say)(item.children[1], value);
       if (item.className !== `gauge ${how}`) item.className = `gauge ${how}`;
       if (item.dataset.name !== name) item.dataset.name = name;
     });
   }
 }
 
+const counted = (count) => (count > 0 ? "warn" : count === 0 ? "ok" : "");
+
 function factGauges(facts) {
   const { stream } = facts;
   return [
-    ["Rate", facts.rate === null ? NONE : `${number(facts.rate, facts.rate < 100 ? 1 : 0)} trades/s`, facts.rate > 0 ? "ok" : ""],
+    ["Trades", facts.rate === null ? NONE : `${number(facts.rate, facts.rate < 100 ? 1 : 0)}/s`, facts.rate > 0 ? "ok" : ""],
     ["Store lag", age(stream.writers_lag_s), level(stream.writers_lag_s, ...LIMITS.writersLagS)],
     ["Bar lag", age(stream.aggregator_lag_s), level(stream.aggregator_lag_s, ...LIMITS.barsLagS)],
     ["Pending", whole(stream.pending), ""],
     ["Late", whole(facts.late), ""],
-    ["Gaps", whole(facts.gaps_open), facts.gaps_open > 0 ? "warn" : "ok"],
-    ["Dead letters", whole(facts.dead_letters), facts.dead_letters > 0 ? "warn" : "ok"],
+    ["Gaps", whole(facts.gaps_open), counted(facts.gaps_open)],
+    ["Dead letters", whole(facts.dead_letters), counted(facts.dead_letters)],
     ...CONFIG.symbols.slice(0, 8).map((symbol) => [symbol, age(facts.last_trade_age_s[symbol]), level(facts.last_trade_age_s[symbol], ...LIMITS.lastTradeS)]),
   ];
 }

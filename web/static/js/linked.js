@@ -1,9 +1,17 @@
-/* Charts of one time frame side by side: the one under the pointer (or with the focus) leads, the others show the same moments. */
+/* Charts of one time frame side by side: the one under the pointer (or with the focus) leads, the others show the same moments.
+ * Where none is touched the first leads, so that what comes live leaves the same moment one above the other. */
 
-/** `charts`: RowsCharts; `stepS()`: seconds between two bars. */
+/** `charts`: RowsCharts; `stepS()`: seconds between two bars. Answers what is to be called when one has drawn. */
 export function link(charts, stepS) {
+  const [first, ...others] = charts;
+  const align = () => {
+    const range = charts.some(leads) ? null : first.chart.timeScale().getVisibleLogicalRange();
+    if (range) others.forEach((other) => follow(first.rows, other, range, stepS(), { within: true }));
+  };
+  first.chart.timeScale().subscribeVisibleLogicalRangeChange(align);
   for (const leader of charts) {
     const followers = charts.filter((chart) => chart !== leader);
+    leader.beside = followers;
     leader.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && leads(leader)) followers.forEach((follower) => follow(leader.rows, follower, range, stepS()));
     });
@@ -11,14 +19,18 @@ export function link(charts, stepS) {
       if (move.sourceEvent) followers.forEach((follower) => follower.point(move.time)); // its legend alone
     });
   }
+  return align;
 }
 
 const leads = ({ box }) => box.matches(":hover") || box === document.activeElement;
 
-function follow(rows, follower, range, stepS) {
+/** `within`: not to where the follower has no rows, such as a pair that was computed yesterday beside a live price. */
+function follow(rows, follower, range, stepS, { within = false } = {}) {
   if (!rows.length || !follower.rows.length) return;
+  const width = range.to - range.from;
   const to = indexAt(follower.rows, timeAt(rows, range.to, stepS), stepS);
-  follower.chart.timeScale().setVisibleLogicalRange({ from: to - (range.to - range.from), to });
+  if (within && (to < width || to - width / 2 > follower.rows.length)) return;
+  follower.chart.timeScale().setVisibleLogicalRange({ from: to - width, to });
 }
 
 /** The moment at an index; before the first row and after the last one it goes on evenly. */

@@ -1,6 +1,6 @@
 /* What stands on the panes of the pair chart: the values of a row. */
 
-import { el, say } from "./dom.js";
+import { el, sayInPlace } from "./dom.js";
 import { NONE, number, statistic } from "./format.js";
 import { BAND_SDS } from "./trading.js";
 
@@ -34,7 +34,7 @@ export function write(box, parts) {
     const [text, bold] = box.children[at].childNodes;
     const label = value === "" ? name : `${name} `;
     if (text.data !== label) text.data = label;
-    say(bold, value);
+    sayInPlace(bold, value);
     if (bold.className !== kind) bold.className = kind;
   });
 }

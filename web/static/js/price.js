@@ -1,6 +1,6 @@
 /* Candles and volume of a symbol. */
 
-import { $, el, say } from "./dom.js";
+import { $, el, say, sayInPlace } from "./dom.js";
 import { faded } from "./colours.js";
 import { RowsChart } from "./chart.js";
 import { number, priceDigits, seconds, volume, whole } from "./format.js";
@@ -86,7 +86,7 @@ export class PriceChart extends RowsChart {
     if (!first || first === bar) return;
     const percent = (bar.close / first.open - 1) * 100;
     const flat = Math.abs(percent) < 0.005;
-    say($("change"), `${flat ? "" : percent > 0 ? "+" : "−"}${number(Math.abs(percent), 2)} %`);
+    sayInPlace($("change"), `${flat ? "" : percent > 0 ? "+" : "−"}${number(Math.abs(percent), 2)} %`);
     $("change").className = `change ${flat ? "" : percent > 0 ? "up" : "down"}`;
     $("change").title = `since ${this.clock.full(first.time)}, the oldest bar in view`;
   }
@@ -100,6 +100,6 @@ export class PriceChart extends RowsChart {
     const box = $("price-legend");
     while (box.children.length > parts.length) box.lastChild.remove();
     while (box.children.length < parts.length) box.append(el("div", {}, el("dt"), el("dd")));
-    parts.forEach(([name, value], at) => { say(box.children[at].children[0], name); say(box.children[at].children[1], value); });
+    parts.forEach(([name, value], at) => { say(box.children[at].children[0], name); sayInPlace(box.children[at].children[1], value); });
   }
 }
