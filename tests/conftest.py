@@ -14,6 +14,7 @@ from common.database import connect_database
 from common.settings import Settings
 from common.streams import connect_redis
 from ops.embedded import PrivateServers
+from ops.servers import instance
 from tests.servers import FreshDatabases, private_servers
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine 
 hypothesis.settings.load_profile("steady")
 for _name in [name for name in os.environ if name.startswith("GEMS_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test
+_share = len(instance._PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_first = _share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+#: Of this worker alone: where a test has killed a server, no other may take its port before it is back.
+instance._PORTS = instance._PORTS[_first : _first + _share]
 
 
 @pytest.hookimpl(optionalhook=True)
