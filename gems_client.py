@@ -395,7 +395,7 @@ class Client:
         """What happens, for ever: each event once and in order, over every break of the connection or of GEMS.
 
         Args:
-            topics: Of `bars`, `spread`, `alerts`, `stats`, `health`; none: all.
+            topics: Of `bars`, `spread`, `alerts`, `stats`, `ticks` (where `GEMS_LIVE_TICKS=on`), `health`; none: all.
             symbols: Symbols or pairs; a symbol also brings the pairs it is a leg of.
             since: The id of the last event that is known already; `0`: all that GEMS still keeps (about 20,000).
 

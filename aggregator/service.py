@@ -19,6 +19,7 @@ from aggregator.live import LiveBars
 from aggregator.resharding import redistribute
 from aggregator.store import BarsStore
 from aggregator.tail import Tail
+from aggregator.ticks import tick_events
 from common.columns import read_entries
 from common.database import connect_database, transaction, wait_for_schema
 from common.events import publish
@@ -218,6 +219,8 @@ class Service:
         rows_of = batch.columns.entry
         loose = loose_rows(entries, rows_of)
         self._core.on_trades(batch.columns, entry_ms[rows_of], entries[-1].id.ms, loose, self._held)
+        if self._settings.live_ticks == "on":
+            publish(self._client, tick_events(batch.rows))
 
     def _commit(self) -> None:
         self._next_commit_s = time.monotonic() + COMMIT_S

@@ -22,7 +22,7 @@ _XADD = (
 
 @dataclass(frozen=True)
 class Event:
-    """`event` is one of bar, bar.open, bar.revised, spread, spread.revised, stats, alert; `body` is ready for JSON."""
+    """`event` is one of bar, bar.open, bar.revised, spread, spread.revised, stats, alert, tick; `body` is ready for JSON."""
 
     event: str
     body: dict[str, Any]

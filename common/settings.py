@@ -77,6 +77,7 @@ class Settings(BaseSettings):
 
     lateness_ms: int = Field(500, ge=0, le=3_600_000, description="Event time a bar waits for trades out of order.")
     live_per_s: float = Field(10.0, gt=0, le=100, description="Updates of an open bar a second, for each symbol.")
+    live_ticks: Literal["on", "off"] = Field("off", description="Live events of every trade too, `topics=ticks`.")
     rebuild_sessions: int = Field(2, ge=1, le=8, description="Symbols rebuilt at once after a large import, while bars keep up.")
     stale_leg_s: int = Field(300, ge=1, description="Seconds a leg without a bar carries its last close.")
     stats: Literal["on", "off"] = Field("on", description="Statistics of every symbol's bars, written as each bar closes.")

@@ -8,7 +8,7 @@ from common.log import get_logger
 from common.streams import LIVE, EntryId
 
 #: What a client asks for -> how the names of its events begin (`bar` covers `bar.open` and `bar.revised`).
-KIND_BY_TOPIC = {"bars": "bar", "spread": "spread", "alerts": "alert", "stats": "stats", "health": "health"}
+KIND_BY_TOPIC = {"bars": "bar", "spread": "spread", "alerts": "alert", "stats": "stats", "ticks": "tick", "health": "health"}
 _WITH_TIMEFRAME = ("bar", "spread", "stats")
 
 log = get_logger(__name__)

@@ -40,7 +40,7 @@ def live_settings(servers: object) -> Settings:
 @pytest.fixture(scope="module")
 def port(live_settings: Settings) -> Iterator[int]:
     """The port of a web that all tests of this file share."""
-    with running_web(live_settings) as (started, _):
+    with running_web(live_settings.model_copy(update={"live_ticks": "on"})) as (started, _):
         yield started
 
 
@@ -113,6 +113,16 @@ def test_each_client_gets_what_it_asked_for(port: int, events: redis.Redis) -> N
     publish(events, [bar(1, "AAA"), bar(2, "AAA", "1m"), spread, alert, bar(5, "CCC", event="bar.revised"), bar(6, "AAA")])
     assert numbers(one.take(4)) == [1, 3, 4, 6]
     assert [event.name for event in other.take(1)] == ["bar.revised"]
+    one.close()
+    other.close()
+
+
+def test_ticks_are_a_topic_of_their_own_and_have_no_timeframe(port: int, events: redis.Redis) -> None:
+    ticks = [Event("tick", {"symbol": symbol, "ticks": [], "n": n}) for n, symbol in enumerate(("TTT", "UUU"))]
+    one, other = Reader(port, "?topics=ticks&symbols=TTT&timeframe=1m"), Reader(port, "?topics=bars&symbols=TTT")
+    publish(events, [*ticks, bar(2, "TTT"), ticks[0]])
+    assert [(event.name, json.loads(event.text)["n"]) for event in one.take(2)] == [("tick", 0), ("tick", 0)]
+    assert numbers(other.take(1)) == [2]
     one.close()
     other.close()
 

@@ -245,6 +245,7 @@ def test_the_first_window_reaches_as_far_as_the_bars_say(client: FlaskClient, ap
     ("query", "headers", "field"),
     [
         ("?topics=bars,moon", {}, "topics"),
+        ("?topics=bars,ticks", {}, "topics"),  # GEMS_LIVE_TICKS is off
         ("?timeframe=7m", {}, "timeframe"),
         ("?since=soon", {}, "since"),
         ("", {"Last-Event-ID": "1-2-3"}, "Last-Event-ID"),

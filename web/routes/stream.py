@@ -59,7 +59,9 @@ class StreamResource(MethodView):
     @blueprint.doc(parameters=[{"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}])
     @blueprint.response(200, content_type="text/event-stream")
     def get(self, query: dict[str, Any]) -> Response:
-        """Live events: bar, bar.open, bar.revised, spread, spread.revised, stats, alert, health"""
+        """Live events: bar, bar.open, bar.revised, spread, spread.revised, stats, alert, tick, health"""
+        if "ticks" in query["topics"] and stores().settings.live_ticks == "off":
+            raise bad("topics", "has ticks, which are told where GEMS starts with GEMS_LIVE_TICKS=on, was 'ticks'")
         kinds = frozenset(KIND_BY_TOPIC[topic] for topic in query["topics"])
         wanted = Filter(kinds, frozenset(map(str.upper, query["symbols"])), query["timeframe"])
         since = _since(query.get("since"))

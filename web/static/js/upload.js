@@ -73,4 +73,4 @@ async function follow(taskId, line, done) {
   }
 }
 
-const countsOf = (counts) => Object.entries(counts).map(([name, count]) => `${name.replaceAll("_", " ")} ${typeof count === "number" ? whole(count) : JSON.stringify(count)}`).join(", ");
+const countsOf = (counts) => Object.entries(counts).map(([name, count]) => `${name.replaceAll("_", " ")} ${typeof count === "number" ? whole(count) : [count].flat().join(", ")}`).join(", ");
