@@ -1,6 +1,7 @@
 """A real instance and a real browser: Debian's Chromium, driven by playwright."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,12 @@ _ARGUMENTS = (
 )
 #: A short window, so that z-scores are there within the first minute of history.
 WINDOW = 10
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the running instance comes last: it works for as long as it is there, whoever looks."""
+    items.sort(key=lambda item: item.path.is_relative_to(_HERE) and "running" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="package")
@@ -50,7 +57,7 @@ def running(browser: "Browser") -> Iterator[Instance]:
         yield instance
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def desk(browser: "Browser", running: Instance) -> Iterator[Dashboard]:
     """The dashboard on a desk whose clock is not UTC."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, timezone_id="America/New_York", color_scheme="light")
