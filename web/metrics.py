@@ -203,8 +203,9 @@ def register_metrics(app: Flask, settings: Settings, hub: Hub) -> None:
         g.began_s = time.perf_counter()
 
     def count(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "none"
-        answered(request.method if request.url_rule else "any", route, response.status_code).inc()
+        rule = request.url_rule
+        route = rule.rule if rule else "none"
+        answered(request.method if rule else "any", route, response.status_code).inc()
         took(route).observe(time.perf_counter() - g.get("began_s", time.perf_counter()))
         streams.set(hub.serving)
         return response

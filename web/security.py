@@ -35,7 +35,7 @@ def refuse_nul() -> None:
     """No path and no parameter of ours holds NUL, and PostgreSQL takes none."""
     if "\x00" in request.path:
         raise Problem(400, f"the path must be text without NUL, was {request.path!a:.80}", "path")
-    for name, value in request.args.items(multi=True):
+    for name, value in request.args.items(multi=True) if request.query_string else ():
         if "\x00" in name + value:
             raise bad(name.replace("\x00", ""), f"must be text without NUL, was {value!a:.80}")
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from common.errors import StoreUnavailable
+from web.lane import CAME_S
 from web.sharing import Shared
 
 
@@ -80,3 +81,47 @@ def test_nobody_waits_for_ever_behind_one_that_is_not_answered() -> None:
         slow.may_go.release()
     slow.may_go.release()
     assert shared() == "2"
+
+
+def asked_by(came_s: float, shared: Shared) -> str:
+    """The answer for a request that had come by then."""
+    token = CAME_S.set(came_s)
+    try:
+        return shared()
+    finally:
+        CAME_S.reset(token)
+
+
+def test_requests_that_came_together_share_one_question_that_began_after_them() -> None:
+    slow = Slow()
+    slow.may_go.release(9)
+    shared = Shared(slow, 60)
+    came_s = time.monotonic()
+    assert [asked_by(came_s, shared) for _ in range(3)] == ["1", "1", "1"]
+    assert asked_by(time.monotonic(), shared) == "2"  # that question began before this one came
+    assert asked_by(came_s, shared) == "2"
+    assert shared() == "3"
+
+
+def test_the_time_that_counts_is_when_the_question_began() -> None:
+    slow = Slow()
+    shared = Shared(slow, 60)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shared)
+        until(lambda: slow.began == 1)
+        came_s = time.monotonic()  # while it is under way: what it sees may be older
+        slow.may_go.release(2)
+        assert first.result(60) == "1"
+    assert asked_by(came_s, shared) == "2"
+
+
+def test_a_failure_is_nobodys_answer_later() -> None:
+    slow = Slow()
+    slow.may_go.release(9)
+    shared = Shared(slow, 60)
+    came_s = time.monotonic()
+    slow.fails = True
+    with pytest.raises(ValueError, match="1"):
+        asked_by(came_s, shared)
+    slow.fails = False
+    assert asked_by(came_s, shared) == "2"
