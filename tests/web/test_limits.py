@@ -34,9 +34,10 @@ def test_past_its_rate_a_key_gets_429_with_a_time_and_others_go_on(settings: Set
         refused = client.get("/api/v3/ping", headers={"X-API-Key": one})
         assert refused.status_code == 429
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        assert refused.get_json() == {
-            "error": "too many requests: this key may make 3 per minute", "status": 429,
-        }  # fmt: skip
+        said = "too many requests: this key may make 3 per minute"
+        assert refused.get_json() == {"error": said, "status": 429, "code": -1003, "msg": said}
+        elsewhere = client.get("/udf/time", headers={"X-API-Key": one})
+        assert (elsewhere.status_code, elsewhere.get_json()) == (429, {"error": said, "status": 429})
         assert ask(client, other) == 200
         assert client.get("/healthz").status_code == 200
 
