@@ -30,6 +30,17 @@ def test_prices_have_the_digits_that_they_came_with(browser: "Browser", still: S
     assert answers(browser, still, "priceDigits", prices) == [2, 8, 8, 11, 12, 2, 7, 2]
 
 
+def test_what_is_older_than_a_day_has_its_date(browser: "Browser", still: StillHouse) -> None:
+    page = browser.new_page()
+    page.goto(f"{still.url}/healthz")
+    body = "const { Clock } = await import('/static/js/format.js');"
+    body += "return ages.map((age) => new Clock('utc').moment(1e9, 1e12 + age * 1000));"
+    assert page.evaluate(f"async (ages) => {{ {body} }}", [1, 86_399, 86_401]) == [
+        "01:46:40 UTC", "01:46:40 UTC", "09 Sept 2001, 01:46:40 UTC",
+    ]  # fmt: skip
+    page.close()
+
+
 def test_statistics_of_any_size_can_be_told_apart(browser: "Browser", still: StillHouse) -> None:
     values = [27.751, -0.33878, 0.0000123456, 9.6433e-9, -1.1815e-17, 29882084273353370000, 12345678.9, 0, None]
     assert answers(browser, still, "statistic", values) == [

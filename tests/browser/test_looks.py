@@ -72,6 +72,24 @@ def test_what_stands_beside_a_live_value_rests(page_of: Opens) -> None:
     assert page.evaluate(said, "1234567.8 s") > wide
 
 
+def test_both_charts_have_the_wider_axis(page_of: Opens) -> None:
+    dashboard = page_of("?symbol=SOLUSDT")
+    wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "rows of the pair")
+    dashboard.frame()
+    widths = "['price-chart', 'pair-chart'].map((id) => document.querySelector(`#${id} table tr td:nth-child(3)`).offsetWidth)"
+    before = dashboard.page.evaluate(widths)
+    assert before[0] == before[1]
+    dashboard.page.evaluate(
+        "import('/static/js/page.js').then(({ page }) => {"
+        " page.priceChart.candles.applyOptions({ priceFormat: { type: 'price', precision: 14, minMove: 1e-14 } }); })"
+    )
+    dashboard.frame()
+    dashboard.page.evaluate("import('/static/js/page.js').then(({ page }) => page.align())")
+    dashboard.frame()
+    after = dashboard.page.evaluate(widths)
+    assert after[0] == after[1] > before[0]
+
+
 def test_everything_has_a_name_for_screen_readers(page_of: Opens) -> None:
     dashboard = page_of()
     wait_until(lambda: dashboard.page.query_selector("#heat button"), 60, "heat map")

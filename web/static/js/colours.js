@@ -3,7 +3,8 @@
 const NAMES = ["panel", "line", "line-strong", "ink", "soft", "muted", "grid", "up", "down", "mark", "one", "two", "band", "z", "accent"];
 
 export const FREE_BARS = 4; // right of the newest one
-const AXIS_PX = 76; // one width for all, so that the same moment stands at the same place in each chart
+/** One width of the price axes for all, so that the same moment stands at the same place in each chart; it grows with the prices. */
+export const axis = { px: 76 };
 
 /** By name, as the current theme has them. */
 export function colours() {
@@ -32,7 +33,7 @@ export function chartOptions(paint, clock) {
       vertLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
       horzLine: { color: paint.muted, width: 1, style: 3, labelBackgroundColor: paint.soft },
     },
-    rightPriceScale: { borderColor: paint.line, minimumWidth: AXIS_PX, entireTextOnly: true },
+    rightPriceScale: { borderColor: paint.line, minimumWidth: axis.px, entireTextOnly: true },
     timeScale: {
       borderColor: paint.line,
       timeVisible: true,

@@ -110,6 +110,9 @@ export class Clock {
 
   full(seconds) { return `${this.formats.full.format(seconds * 1000)} ${this.short}`; }
 
+  /** The time alone where it is of the last day, else with its date: an old value must not look like a live one. */
+  moment(seconds, nowMs = Date.now()) { return Math.abs(nowMs / 1000 - seconds) < 86400 ? this.time(seconds) : this.full(seconds); }
+
   time(seconds) { return `${this.formats.second.format(seconds * 1000)} ${this.short}`; }
 }
 

@@ -47,7 +47,7 @@ function showNumbers(rows, clock, { entry }) {
     say(box.children[at].children[1], value);
     if (box.children[at].className !== kind) box.children[at].className = kind;
   });
-  say($("numbers-at"), row ? clock.time(row.time) : "");
+  say($("numbers-at"), row ? clock.moment(row.time) : "");
   say($("numbers-note"), note(row, test, clock));
 }
 

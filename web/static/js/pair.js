@@ -170,7 +170,7 @@ export class PairChart extends RowsChart {
 
   legend(row, pointed) {
     const test = row ? tested(this.rows.all, this.rows.find(row.time)) : null;
-    const when = pointed ? this.clock.time(row.time) : "";
+    const when = pointed ? this.clock.moment(row.time) : "";
     const texts = paneTexts(row, { legs: this.legs, rules: this.rules, test, digits: this.digits, when });
     texts.forEach((parts, at) => write(this.legends[at], parts));
   }

@@ -95,7 +95,7 @@ export class PriceChart extends RowsChart {
     const parts = bar ? [
       ["O", number(bar.open, this.digits)], ["H", number(bar.high, this.digits)], ["L", number(bar.low, this.digits)],
       ["C", number(bar.close, this.digits)], ["Vol", volume(bar.volume)], ["Trades", whole(bar.tick_count)],
-      [this.clock.time(bar.time), bar.closed ? `${bar.status ?? ""}${bar.revision ? `, revision ${bar.revision}` : ""}` : "open"],
+      [this.clock.moment(bar.time), bar.closed ? `${bar.status ?? ""}${bar.revision ? `, revision ${bar.revision}` : ""}` : "open"],
     ] : [];
     const box = $("price-legend");
     while (box.children.length > parts.length) box.lastChild.remove();
