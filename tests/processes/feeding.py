@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import redis
 
 from common.settings import Settings
 from tests.exchange.running import RunningExchange
+from tests.processes.house import wait_until
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -66,11 +66,7 @@ def producing(settings: Settings) -> Iterator[RunningProducer]:
 
 def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
     """What the condition answers once it is true."""
-    end_s = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < end_s, f"waited {deadline_s:g} s for {what}"
-        time.sleep(0.05)
-    return found
+    return wait_until(condition, deadline_s, what)
 
 
 def fact(client: redis.Redis, name: str) -> int:

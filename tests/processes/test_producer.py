@@ -55,6 +55,12 @@ def wait_past(client: redis.Redis, exchange: RunningExchange) -> None:
     )
 
 
+def wait_caught_up(client: redis.Redis) -> None:
+    """Until the producer tells, after what is streamed now, that it fetches nothing: the first fetch may take many pages."""
+    streamed = sum(map(len, streamed_ids(client).values()))
+    until(lambda: fact(client, "trades") >= streamed and client.hget("health:producer", "catching") == b"", "the end of fetching")
+
+
 def assert_none_is_missing(client: redis.Redis, once: bool = True) -> None:
     """Ids are contiguous, each once or (`once=False`) at least once."""
     for symbol, ids in streamed_ids(client).items():
@@ -233,6 +239,7 @@ def test_a_second_producer_waits_for_the_spool(settings, redis_client, exchange)
 def test_a_connection_is_replaced_in_time_with_overlap_and_nothing_has_to_be_fetched(settings, redis_client, exchange):
     with producing(feed_settings(settings, exchange, rotate_after_h=1.0 / 3600)) as producer:
         wait_past(redis_client, exchange)
+        wait_caught_up(redis_client)
         exchange.post("/sim/faults", {"rest_status": 503})
         until(lambda: fact(redis_client, "reconnects") >= 4, "four moves")
         wait_past(redis_client, exchange)
