@@ -3,7 +3,7 @@
 import pytest
 from psycopg2.extras import Json
 
-from aggregator.alerting.inbox import TAKE_AT_MOST
+from aggregator.alerting import inbox
 from aggregator.alerting.stage import Step
 from common.database import transaction
 from common.events import Event
@@ -109,12 +109,13 @@ def test_without_a_rule_a_rebuild_notes_nothing(house):
     assert house.rows("SELECT count(*) FROM alert_inbox") == [(0,)]
 
 
-def test_more_rows_than_one_transaction_takes_are_taken_in_turn(house):
+def test_more_rows_than_one_transaction_takes_are_taken_in_turn(house, monkeypatch):
+    most = 200
+    monkeypatch.setattr(inbox, "TAKE_AT_MOST", most)
     above = alert(house, "price_above", "A", threshold=10)
-    count = TAKE_AT_MOST + 300
     house.core.doubt("a test says so", 0, 0)
-    prices = ["5"] * count
-    prices[TAKE_AT_MOST - 1 : TAKE_AT_MOST + 1] = ["50", "50"]
+    prices = ["5"] * (most + 30)
+    prices[most - 1 : most + 1] = ["50", "50"]
     house.take(each_second("A", prices))
     house.quiet(2)
     house.rebuild_marks()
@@ -122,7 +123,7 @@ def test_more_rows_than_one_transaction_takes_are_taken_in_turn(house):
     assert house.rows("SELECT count(*) > 0 FROM alert_inbox") == [(True,)]
     house.start()
     house.quiet(0.1)
-    assert transitions(house, above) == [(TAKE_AT_MOST - 1, "triggered"), (TAKE_AT_MOST + 1, "cleared")]
+    assert transitions(house, above) == [(most - 1, "triggered"), (most + 1, "cleared")]
     assert house.rows("SELECT count(*) FROM alert_inbox") == [(0,)]
 
 
