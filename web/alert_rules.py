@@ -33,7 +33,8 @@ def check_subject(alert_type: str, subject: str, series: Collection[Series], sym
         pairs = sorted({pair for pair, *_ in series})
         if subject not in pairs:
             parts = [part for part in subject.split("_") if part]
-            what = "is not followed" if len(parts) > 1 and set(parts) <= symbols else "is not a known pair"
+            known = len(parts) > 1 and set(parts) <= symbols
+            what = "is not followed; POST /api/analytics/pairs/ follows it" if known else "is not a known pair"
             raise _unknown(f"{what} ({alert_type} is about a pair of {', '.join(pairs)})", subject)
     elif subject not in symbols:
         raise _unknown(f"is not a known symbol ({alert_type} is about one symbol)", subject)

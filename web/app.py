@@ -25,6 +25,12 @@ from web.spooled import request_class
 from web.stores import Stores
 
 MAX_BODY_BYTES = 16 << 20
+ABOUT = """Ticks, exact bars, pairs and alerts, live and stored. [The dashboard](/) shows the same.
+
+- Intervals are `[start, end)`, times are UTC. A list that does not say `complete` has a `next_cursor` for the rest.
+- Every failure is `{"error": sentence, "status": code, "field"?: name}`; bad input is 400.
+- Whole ranges as files: `/api/export/...`, or any list with `format=csv`, `json`, `ndjson`, `parquet` or `arrow`.
+- Not listed: Binance's `/api/v3/...` and TradingView's `/udf/...`, in their own shapes; `/healthz`, `/readyz`, `/metrics`."""
 
 
 class App(Flask):
@@ -53,6 +59,7 @@ def create_app(settings: Settings) -> Flask:
         API_TITLE="GEMS",
         API_VERSION="v1",
         OPENAPI_VERSION="3.0.3",
+        API_SPEC_OPTIONS={"info": {"description": ABOUT}},
         OPENAPI_URL_PREFIX="/api",
         OPENAPI_JSON_PATH="openapi.json",
     )

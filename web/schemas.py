@@ -13,8 +13,8 @@ from common.timeframes import TIMEFRAMES_S
 from common.trades import from_us
 
 MAX_LIMIT = 10_000
-#: Epoch stamps from here on are microseconds, below it milliseconds (this is 1973 in us, the year 5138 in ms).
 STAMPS = "must be ISO 8601 with Z or an offset, such as 2026-11-28T06:00:00Z, or epoch ms or us"
+#: Epoch stamps from here on are microseconds, below it milliseconds (this is 1973 in us, the year 5138 in ms).
 _US_FROM = 10**14
 _S_BELOW = 10**11  # as milliseconds this is March 1973: nobody asks for a range of then
 _EPOCH = re.compile(r"(\d{1,18})(?:\.(\d{1,20}))?", re.ASCII)
@@ -35,9 +35,13 @@ class Symbol(fields.String):
     """A symbol, upper-cased."""
 
     pattern = "^[A-Za-z0-9:._-]{1,40}$"  # as the document says it
+    about, example = "A symbol such as BTCUSDT.", "BTCUSDT"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "metadata": {"pattern": self.pattern, **kwargs.get("metadata", {})}})
+        said = {"pattern": self.pattern, "description": self.about}
+        if kwargs.get("required"):
+            said["example"] = self.example  # what the page of the API begins with
+        super().__init__(**{**kwargs, "metadata": {**said, **kwargs.get("metadata", {})}})
 
     default_error_messages = {"required": "is required", "null": "must be given", "invalid": "must be text"}  # noqa: RUF012
 
@@ -52,6 +56,7 @@ class PairName(Symbol):
     """A pair `Y_X`, or a symbol, of at most 81 characters."""
 
     pattern = "^[A-Za-z0-9:._-]{1,81}$"
+    about, example = "A symbol, or a pair Y_X such as BTCUSDT_ETHUSDT.", "BTCUSDT_ETHUSDT"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         name = fields.String._deserialize(self, value, attr, data, **kwargs).strip().upper()
@@ -65,7 +70,9 @@ class Timeframe(fields.String):
 
     def __init__(self, **kwargs: Any) -> None:
         names = validate.OneOf(TIMEFRAMES_S, error="must be one of {choices}, was '{input}'")
-        super().__init__(validate=names, error_messages={"invalid": "must be text", "null": "must be given"}, **kwargs)
+        texts = {"invalid": "must be text", "null": "must be given"}
+        said = {"description": "Length of a bar.", **kwargs.pop("metadata", {})}
+        super().__init__(validate=names, error_messages=texts, metadata=said, **kwargs)
 
 
 class Whole(fields.Integer):

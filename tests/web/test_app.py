@@ -54,6 +54,21 @@ def test_every_route_is_documented_with_a_summary(storeless: FlaskClient) -> Non
     assert "get" in document["paths"]["/api/stream"]
 
 
+def test_a_route_can_be_tried_on_its_page_as_it_stands(storeless: FlaskClient) -> None:
+    document = storeless.get("/api/openapi.json").get_json()
+    assert "next_cursor" in document["info"]["description"]
+    asked = [
+        (path, given)
+        for path, operations in document["paths"].items()
+        for given in operations.get("get", {}).get("parameters", [])
+        if given["in"] == "query" and given["name"] in ("symbol", "symbol1", "symbol2", "symbol_pair", "timeframe")
+    ]
+    assert len(asked) > 15
+    assert [(path, given["name"]) for path, given in asked if not given.get("description")] == []
+    needed = [(path, given) for path, given in asked if given.get("required")]
+    assert needed and [(path, given["name"]) for path, given in needed if "example" not in str(given)] == []
+
+
 def test_the_documents_page_asks_no_other_host(storeless: FlaskClient) -> None:
     page = storeless.get("/api/docs")
     assert page.mimetype == "text/html"

@@ -10,6 +10,7 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>GEMS API</title>
 <link rel="stylesheet" href="/api/docs/files/swagger-ui.css">
 <link rel="icon" href="/api/docs/files/favicon-32x32.png">

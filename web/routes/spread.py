@@ -52,8 +52,8 @@ class Symbols(fields.List[str]):
 class OfSeries(Schema):
     """The legs, timeframe, window and method of a series; mixed into bodies and queries."""
 
-    symbol1 = Symbol(metadata={"description": "y, the leg that is explained"})
-    symbol2 = Symbol(metadata={"description": "x, the leg that explains"})
+    symbol1 = Symbol(metadata={"description": "y, the leg that is explained", "example": "BTCUSDT"})
+    symbol2 = Symbol(metadata={"description": "x, the leg that explains", "example": "ETHUSDT"})
     symbols = Symbols(metadata={"description": _WHICH})
     timeframe = Timeframe(load_default="1s")
     window = Whole(WINDOWS[0], WINDOWS[-1], metadata={"description": "Bars in the rolling window; default GEMS_WINDOW."})
