@@ -70,7 +70,7 @@ class Timeframe(fields.String):
 
     def __init__(self, **kwargs: Any) -> None:
         names = validate.OneOf(TIMEFRAMES_S, error="must be one of {choices}, was '{input}'")
-        texts = {"invalid": "must be text", "null": "must be given"}
+        texts: dict[str, Any] = {"invalid": "must be text", "null": "must be given"}
         said = {"description": "Length of a bar.", **kwargs.pop("metadata", {})}
         super().__init__(validate=names, error_messages=texts, metadata=said, **kwargs)
 
