@@ -30,7 +30,7 @@ def test_a_busy_pipeline_with_late_and_repeated_trades_is_found_in_order_each_ti
                 code, report = verify(settings)
                 assert (code, found(report)) == (0, {}), report
             assert check_of(report, BARS["1s"])["checked"] > 60
-            pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") > 0, 60, "a bar that a late trade has changed")
+            pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM bar_revisions") > 0, 60, "a bar changed by a late trade")
         finally:
             stop.set()
             feed.join()
