@@ -60,7 +60,10 @@ def numbers(found: list) -> list[int]:
 
 
 def test_a_new_client_gets_what_comes_and_nothing_old(port: int, events: redis.Redis) -> None:
-    publish(events, [bar(0)])
+    earlier = Reader(port, "?topics=bars&symbols=OLDUSDT")
+    publish(events, [bar(0, "OLDUSDT")])
+    assert numbers(earlier.take(1)) == [0]  # the web has read it: what it reads later is new to who comes now
+    earlier.close()
     reader = Reader(port, "?topics=bars")
     headers = reader.response.headers
     assert headers["Content-Type"].startswith("text/event-stream")
