@@ -80,7 +80,7 @@ class Lane:
         try:
             while (conn := self._next(turn)) is not None:
                 self._answer(conn, turn)
-        except Exception:
+        except Exception:  # a thread of the pool would drop it, and the members would wait for a leader for ever
             log.exception("small answers stop; %d connections are closed, and their clients come again", len(self._last_s))
             self._dissolve()
 
@@ -171,7 +171,7 @@ class Lane:
         token = CAME_S.set(self._came_s)
         try:
             return self._ways.answer(conn)
-        except Exception:
+        except Exception:  # one request's fault, of any kind, is not the others'
             log.exception("a small request was not answered; its connection is closed")
             return False
         finally:

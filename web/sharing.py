@@ -10,7 +10,10 @@ from web.lane import CAME_S
 
 
 class Shared:
-    """Asks one after the other. Who comes while one is under way shares the next, which begins after they came."""
+    """Asks one after the other. Who comes while one is under way shares the next, which begins after they came.
+
+    A request that had come before the last one began (`web.lane.CAME_S`) shares that.
+    """
 
     def __init__(self, ask: Callable[[], str], patience_s: float) -> None:
         self._ask, self._patience_s = ask, patience_s
