@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aggregator.ticks import MOST, tick_events
@@ -40,6 +40,7 @@ def test_none_is_told_where_nobody_asked_for_it(settings, redis_client, database
 
 
 @given(st.lists(st.sampled_from("ABC"), max_size=2_000))
+@example(["A"] * (2 * MOST + 1))
 def test_the_trades_of_a_symbol_stay_in_their_order(symbols):
     trades = [Trade(symbol, number, START_US + number, "1", "1", "s") for number, symbol in enumerate(symbols)]
     events = [event.body for event in tick_events(encode_rows(trades).encode())]
