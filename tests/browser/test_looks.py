@@ -115,9 +115,13 @@ def test_scrolling_back_loads_history(page_of: Opens) -> None:
     loaded = len(dashboard.look("bars"))
     assert loaded < BARS
     dashboard.page.focus("#price-chart")
-    for _ in range(40):
-        dashboard.page.keyboard.press("ArrowLeft")
-    wait_until(lambda: len(dashboard.look("bars")) == BARS, 60, "older bars")
+
+    def further_back() -> bool:
+        for _ in range(40):
+            dashboard.page.keyboard.press("ArrowLeft")
+        return len(dashboard.look("bars")) == BARS
+
+    wait_until(further_back, 60, "older bars")
     assert dashboard.look("bars")[0]["timestamp"] == first["timestamp"]
     dashboard.frame()
     assert len(dashboard.look("drawn")["candles"]) == BARS
