@@ -21,7 +21,9 @@ from common.streams import START, EntryId
 log = get_logger(__name__)
 
 #: Raise it with every change of what `to_json` gives.
-FORMAT = 4
+FORMAT = 5
+#: What `restore` can read.
+READABLE = (4, FORMAT)
 _TAKE = """
 INSERT INTO checkpoints AS c (shard, token, position_ms, position_seq, run_id, watermarks, state, events)
 VALUES (%s, 1, 0, 0, '', '{}', '', '')
@@ -36,7 +38,7 @@ WHERE shard = %s AND token = %s
 
 
 class Checkpoint(NamedTuple):
-    """What the last owner left; `state` None where nobody ever saved, or saved in another format than `FORMAT`."""
+    """What the last owner left; `state` None where nobody ever saved, or saved in a format that is not `READABLE`."""
 
     token: int
     position: EntryId
@@ -52,7 +54,7 @@ def take_over(cursor: Cursor, shard: int) -> Checkpoint:
     assert row, "an upsert answers a row"
     token, ms, seq, run_id, state, events = row
     loaded = orjson.loads(zlib.decompress(state)) if len(state) else None
-    if loaded and loaded.get("format") != FORMAT:
+    if loaded and loaded.get("format") not in READABLE:
         log.warning("the checkpoint is of another version of this program: bars are rebuilt instead")
         loaded = None
     told = [Event(*event) for event in orjson.loads(zlib.decompress(events))] if len(events) else []
@@ -91,7 +93,7 @@ def restore(core: Core, state: dict[str, Any]) -> list[str]:
             core.open[timeframe] = Bars(*[_array(column) for column in state["open"][timeframe]])
     added = [timeframe for timeframe in core.open if timeframe not in state["open"]]
     if added:
-        core.trust()
+        core.close_by_rebuild()
     return added
 
 

@@ -121,8 +121,16 @@ class Core:
         ]
 
     def trust(self) -> None:
-        """Everything up to here has been read again: bars that start after what was seen are proved from now on."""
+        """Everything up to here has been read again: bars that start after what was seen are proved from now on.
+
+        What was seen may never have been stored, and may come again: then it is late, and its bars are rebuilt.
+        """
         self.doubting, self.doubted_since_us = False, None
+        self.close_by_rebuild()
+        self.symbols.forget_all()
+
+    def close_by_rebuild(self) -> None:
+        """No bar is proved that starts before a trade that was seen."""
         self.symbols.unproven_us = np.maximum(self.symbols.unproven_us, self.symbols.max_event_us + 1)
 
     def take_arrivals(self) -> dict[str, list[int]]:
@@ -160,6 +168,8 @@ class Core:
         outcome.trades, outcome.repeated = outcome.trades + len(rows), outcome.repeated + len(order) - len(rows)
         outcome.changed.update(int(code) for code in symbol[segments])
         outcome.holes += holes
+        if self.doubting and new is not None:
+            outcome.marks += self._marks_of_repeats(symbol[~new], event_us[~new])
         ends = {(name, stamp) for name, hole in holes for stamp in (hole.from_us, hole.to_us)}
         outcome.marks += [Mark(name, stamp, stamp, "gap") for name, stamp in sorted(ends)]
         base = bars_of_trades(
@@ -167,6 +177,13 @@ class Core:
             self.base_us,
         )
         self._merge(base, bool((event_us < self.symbols.watermark_us[symbol]).any()), outcome)
+
+    def _marks_of_repeats(self, symbol: Array, event_us: Array) -> list[Mark]:
+        """What comes again in a doubt may not have been stored before, and its bars may have been rebuilt without it."""
+        starts = np.flatnonzero((np.diff(symbol, prepend=-1) != 0) | (np.diff(event_us // US_PER_DAY, prepend=-1) != 0))
+        lasts = np.append(starts[1:], len(symbol)) - 1
+        spans = zip(symbol[starts].tolist(), event_us[starts].tolist(), event_us[lasts].tolist(), strict=True)
+        return [Mark(self.symbols.names[code], first_us, last_us, "again, in a doubt") for code, first_us, last_us in spans]
 
     def _at_scale(self, symbol: Array, columns: Columns, outcome: Outcome) -> tuple[Array, Array]:
         """Prices and sizes at their symbol's scale; a finer one rescales the symbol's bars, open or not committed yet."""

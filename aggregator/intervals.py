@@ -5,7 +5,7 @@ is put in its place by bisection among its day's intervals, so ids in any order 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,12 +99,14 @@ class _Day:
 class SeenIds:
     """Seen exchange ids of one symbol, in intervals by UTC day; ids below `floor_id` are forgotten."""
 
-    __slots__ = ("_days", "_top", "floor_id")
+    __slots__ = ("_days", "_top", "floor_id", "left")
 
-    def __init__(self, intervals: Iterable[Interval] = (), floor_id: int = 0) -> None:
+    def __init__(self, intervals: Iterable[Interval] = (), floor_id: int = 0, left: Sequence[int] | None = None) -> None:
         self.floor_id = floor_id
         self._days: dict[int, _Day] = {}
-        self._top: tuple[int, int] | None = None  # the largest id and its stamp: the left side of the next hole
+        #: The largest id of before `forget_all`, and its stamp: the left side of a hole before the first interval above it.
+        self.left = (left[0], left[1]) if left else None
+        self._top = self.left  # the largest id and its stamp: the left side of the next hole
         for interval in sorted(intervals):
             self._note(interval)
 
@@ -159,13 +161,17 @@ class SeenIds:
     def holes(self) -> list[Hole]:
         """Every hole between what is remembered."""
         found: list[Hole] = []
-        left: Interval | None = None
+        left = Interval(self.left[0], *self.left, self.left[1]) if self.left else None
         for right in self.intervals:
             if left and right.low > left.high + 1:
                 found.append(_hole(left.high, left.high_us, right))
             if left is None or right.high > left.high:
                 left = right
         return found
+
+    def forget_all(self) -> None:
+        """Nothing was seen, as far as anybody can tell: every id is new when it comes again. What lies above may open a hole."""
+        self._days, self.left = {}, self._top
 
     def forget_before(self, event_us: int) -> None:
         """Drop the intervals that end before a stamp, all but the last: the bar after a hole needs its left side."""
@@ -194,6 +200,8 @@ class SeenIds:
             count -= 1
         if count:
             self.floor_id = max(self.floor_id, day.forget_first(count) + 1)
+            if self.left and self.left[0] < self.floor_id:
+                self.left = None
 
     def _note(self, new: Interval) -> list[Hole]:
         """Note unseen ids; above all others they may open a hole."""

@@ -44,7 +44,7 @@ def redistribute(connection: Connection, shards: int) -> bool:
         cursor.execute("LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(_ROWS)
         found = [_row(*row) for row in cursor.fetchall() if len(row[2])]
-        rows = [row for row in found if row.state["format"] == checkpoint.FORMAT]
+        rows = [row for row in found if row.state["format"] in checkpoint.READABLE]
         misplaced = {name for row in rows for name in row.state["symbols"]["names"] if shard_of(name, shards) != row.shard}
         if not misplaced and all(row.shard < shards for row in rows):
             return False

@@ -60,12 +60,17 @@ _RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol, ti
 
 
 def _lost_of(cursor: Cursor, name: str, seen: Interval, since_us: int) -> list[Hole]:
-    """Ids of one interval that are not stored; it is cut at the first stored since then, not to look at a whole day."""
-    cursor.execute(_FIRST_SINCE, {
-        "symbol": name, "low": seen.low, "high": seen.high, "since": from_us(max(0, since_us)), "end": from_us(seen.high_us + 1),
-    })  # fmt: skip
-    row = cursor.fetchone()
-    first_id, first_us = row if row and row[0] is not None else (seen.low, seen.low_us)
+    """Ids of one interval that are not stored.
+
+    One that began earlier is cut at the first stored since then, not to look at a whole day; one that began later may lack its
+    first ids.
+    """
+    first_id, first_us = seen.low, seen.low_us
+    if first_us < since_us:
+        cursor.execute(_FIRST_SINCE, {
+            "symbol": name, "low": seen.low, "high": seen.high, "since": from_us(since_us), "end": from_us(seen.high_us + 1),
+        })  # fmt: skip
+        first_id, first_us = cursor.fetchone() or (first_id, first_us)
     gap = Gap(name, first_id, seen.high, first_us, seen.high_us)
     pieces = missing_pieces(cursor, gap, min(first_us, seen.high_us), max(first_us, seen.high_us))
     return [Hole(piece.first_id, piece.last_id, piece.from_us, piece.to_us) for piece in pieces]

@@ -71,6 +71,13 @@ class Symbols:
         """Holes in the ids of a symbol, as far as they are remembered; none where ids need not follow on each other."""
         return [] if self.loose_ids[code] else self.seen[code].holes()
 
+    def forget_all(self) -> None:
+        """Whatever comes again is new."""
+        for seen in self.seen:
+            seen.forget_all()
+        for ids in self.content_ids:
+            ids.clear()
+
     def forget_before(self, code: int, event_us: int) -> None:
         """Forget ids whose trades lie before a stamp: their bars are all closed."""
         self.seen[code].forget_before(event_us)
@@ -81,7 +88,7 @@ class Symbols:
     def to_json(self) -> dict[str, Any]:
         """For the checkpoint."""
         columns = {name: getattr(self, name).tolist() for name in _COLUMNS}
-        seen = [[ids.floor_id, [list(interval) for interval in ids.intervals]] for ids in self.seen]
+        seen = [[ids.floor_id, [list(interval) for interval in ids.intervals], ids.left] for ids in self.seen]
         content = [list(ids.items()) for ids in self.content_ids]
         return {"names": self.names, "columns": columns, "seen": seen, "content": content}
 
@@ -92,6 +99,6 @@ class Symbols:
         self.codes_of(state["names"])
         for name in _COLUMNS:
             setattr(self, name, np.array(state["columns"][name], dtype=np.int64))
-        self.seen = [SeenIds([Interval(*interval) for interval in runs], floor) for floor, runs in state["seen"]]
+        self.seen = [SeenIds([Interval(*interval) for interval in runs], floor, *left) for floor, runs, *left in state["seen"]]
         self.content_ids = [dict(map(tuple, items)) for items in state["content"]]
         return self

@@ -9,7 +9,7 @@ from psycopg2.extensions import connection as Connection
 
 from aggregator import checkpoint
 from aggregator.barstore import BarLeaves, Settled
-from aggregator.core import Core
+from aggregator.core import Core, Mark, Outcome
 from aggregator.rebuild import Span, rebuild
 from aggregator.revised import follow_up
 from aggregator.service import loose_rows
@@ -59,7 +59,16 @@ class House:
 
     def take(self, trades: Sequence[Trade], src: str = "binance.trade") -> None:
         """An entry of these trades through both readers."""
-        entries, batch = self.write(trades, src)
+        self.read(*self.write(trades, src))
+
+    def see(self, trades: Sequence[Trade], src: str = "binance.trade") -> None:
+        """An entry of these trades that only the aggregator reads: Redis forgets it before a writer comes."""
+        self.now_ms = max(self.now_ms, max(trade.event_us for trade in trades) // 1000) + 1
+        entries = [Entry(EntryId(self.now_ms, 0), src, encode_rows(trades).encode())]
+        self.read(entries, read_entries(entries, Limits(0, 0)))
+
+    def read(self, entries: list[Entry], batch: Batch) -> None:
+        """What the aggregator does with entries."""
         columns = batch.columns
         arrived_ms = np.full(len(columns), self.now_ms)
         self.commit(self.core.on_trades(columns, arrived_ms, self.now_ms, loose_rows(entries, columns.entry)))
@@ -68,6 +77,18 @@ class House:
         """Nothing comes for a while."""
         self.now_ms += int(seconds * 1000)
         self.commit(self.core.on_time(self.now_ms))
+
+    def doubt(self, back_us: int = 3600 * SECOND) -> None:
+        """The aggregator finds the stream changed."""
+        stored_us = self.store.stored_since_us(back_us)
+        self.commit(Outcome(marks=self.core.doubt("the stream was emptied", back_us, stored_us)))
+
+    def trust(self) -> None:
+        """The aggregator has caught up after a doubt."""
+        lost = self.store.lost_ids(self.core.doubted_since_us)
+        self.core.trust()
+        marks = [Mark(name, us, us, "gap") for name, hole in lost for us in (hole.from_us, hole.to_us)]
+        self.commit(Outcome(marks=marks, holes=lost))
 
     def commit(self, outcome: Any) -> None:
         """What the aggregator does with an outcome."""

@@ -1,5 +1,6 @@
 """Resume is start: what a core holds survives its text form, and a crash anywhere changes nothing that was decided."""
 
+import zlib
 from collections import defaultdict
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from aggregator import checkpoint
 from aggregator.core import Core
 from common.columns import to_columns
+from common.database import transaction
 from common.trades import Trade
 from tests.aggregator.test_core import START_US, TIMEFRAMES, bars_of, trades_of_two_symbols
 
@@ -106,6 +108,22 @@ def test_a_timeframe_that_was_not_built_before_starts_unproved():
     outcome = more.on_time(START_US // 1000 + 600_000)
     assert "1m" not in outcome.closed
     assert any(mark.first_us <= START_US <= mark.last_us for mark in outcome.marks)
+
+
+def test_a_checkpoint_of_the_format_before_is_read(settings, database):
+    """It knew no left side of what a doubt forgot."""
+    core = Core(TIMEFRAMES, lateness_ms=500)
+    step(core, [Trade("A", 1, START_US, "1", "1")], START_US // 1000)
+    old = checkpoint.to_json(core)
+    old["format"], old["symbols"]["seen"] = 4, [each[:2] for each in old["symbols"]["seen"]]
+    with transaction(database), database.cursor() as cursor:
+        checkpoint.take_over(cursor, 0)
+        cursor.execute("UPDATE checkpoints SET position_ms = 7, state = %s", (zlib.compress(orjson.dumps(old)),))
+        found = checkpoint.take_over(cursor, 0)
+    assert found.position.ms == 7 and found.state
+    again = Core(TIMEFRAMES, lateness_ms=500)
+    assert checkpoint.restore(again, found.state) == []
+    assert again.symbols.to_json() == core.symbols.to_json()
 
 
 def test_a_second_doubt_after_a_restart_still_fears_for_what_the_first_one_did():

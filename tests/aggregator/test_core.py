@@ -4,11 +4,14 @@ from collections import defaultdict
 from fractions import Fraction
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.core import Core, Outcome
+from aggregator.intervals import Hole
+from aggregator.symbols import Symbols
 from common.columns import to_columns
 from common.timeframes import timeframe_us
 from common.trades import Trade
@@ -249,6 +252,55 @@ def test_the_first_bars_of_a_symbol_that_is_new_after_a_doubt_are_not_proved():
     run.wait(2_000)
     assert [key for key in run.closed["1s"] if key[0] == "B"] == [("B", START_US + 11_000_000)]
     assert run.marked("B", START_US + 10_000_000, 1_000_000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_what_comes_again_in_a_doubt_or_after_it_is_marked_anew(data):
+    """Perhaps nobody stored it the first time, and the marks of then are rebuilt already: each bar of it is marked once more."""
+    trades = data.draw(trades_of_two_symbols().filter(bool))
+    run = Run()
+    run.feed(trades)
+    run.wait(data.draw(st.sampled_from([0, 1_000, 400_000])))
+    run.core.doubt("test", 0, 0)
+    in_doubt = data.draw(st.booleans())
+    if not in_doubt:
+        run.core.trust()
+    again = data.draw(st.lists(st.sampled_from(trades), min_size=1, unique=True))
+    run.marks.clear()
+    run.feed(again)
+    if in_doubt:
+        assert all(any(m.symbol == t.symbol and m.first_us <= t.event_us <= m.last_us for m in run.marks) for t in again)
+        run.core.trust()
+    run.wait(400_000)
+    for timeframe, length in run.core.lengths.items():
+        for trade in again:
+            assert run.marked(trade.symbol, trade.event_us - trade.event_us % length, length), (timeframe, trade)
+
+
+def test_what_comes_again_in_a_doubt_is_marked_day_by_day():
+    run, midnight_us = Run(), START_US - START_US % 86_400_000_000 + 86_400_000_000
+    trades = [Trade(name, n, midnight_us + n - 3, "1", "1") for name in "AB" for n in range(1, 6)]
+    run.feed(trades)
+    run.core.doubt("test", 0, 0)
+    marks = [mark[:3] for mark in run.feed(trades).marks]
+    days = [(midnight_us - 2, midnight_us - 1), (midnight_us, midnight_us + 2)]
+    assert marks == [(name, *day) for name in "AB" for day in days]
+
+
+def test_a_doubt_forgets_what_was_seen_but_not_where_the_next_hole_begins():
+    run = Run()
+    run.feed([Trade("A", 1, START_US, "1", "1"), Trade("A", 2, START_US + 1, "1", "1")])
+    run.core.doubt("test", 0, 0)
+    run.core.trust()
+    run.core.symbols = Symbols.from_json(orjson.loads(orjson.dumps(run.core.symbols.to_json())))
+    outcome = run.feed([Trade("A", 5, START_US + 700_000, "1", "1"), Trade("A", 6, START_US + 1_200_000, "1", "1")])
+    assert outcome.holes == [("A", Hole(3, 4, START_US + 1, START_US + 700_000))]
+    assert run.core.symbols.holes(0) == [Hole(3, 4, START_US + 1, START_US + 700_000)]
+    assert run.feed([Trade("A", 2, START_US + 1, "1", "1")]).trades == 1, "it is new again"
+    assert run.feed([Trade("A", 2, START_US + 1, "1", "1")]).repeated == 1
+    assert run.feed([Trade("A", n, START_US + 2, "1", "1") for n in (3, 4)]).holes == []
+    assert run.core.symbols.holes(0) == []
 
 
 def test_a_trade_of_a_bar_that_ends_at_the_watermark_is_late():

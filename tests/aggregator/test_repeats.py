@@ -132,6 +132,17 @@ def test_a_hole_is_told_once_when_it_opens_and_lies_between_the_stamps_around_it
     assert [(hole.first_id, hole.last_id) for hole in symbols.holes(0)] == [(7, 7), (9, 9), (11, 12)]
 
 
+def test_a_hole_behind_what_was_forgotten_is_told_until_what_lies_above_it_is_forgotten_too():
+    seen = SeenIds([run_of(1, 3)])
+    seen.forget_all()
+    assert seen.intervals == seen.holes() == []
+    hole = Hole(4, 5, DAY_US + 3, DAY_US + 6)
+    assert seen.extend(run_of(6, 7)) == [hole] == seen.holes()
+    seen.extend(run_of(10, 10)), seen.extend(run_of(20, 30))
+    seen.forget_before(DAY_US + 20)
+    assert [(each.first_id, each.last_id) for each in seen.holes()] == [(11, 19)]
+
+
 def test_contiguous_ids_need_one_interval_a_day():
     seen = SeenIds()
     for n in range(0, 1000, 10):

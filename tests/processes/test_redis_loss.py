@@ -147,6 +147,37 @@ def test_what_only_the_aggregator_had_read_when_redis_forgot_it_is_a_recorded_ga
     pipeline.wait(lambda: pipeline.rows(recorded) == expected, 60, "recorded gap")
 
 
+#: Ids that follow on each other, ids of a client, ids made of the content.
+KINDS_OF_IDS = {"venue": ("binance.trade", 1, 1), "client": ("api.trade", 1, 3), "content": ("api", -1, -1)}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_IDS)
+def test_what_redis_forgot_and_comes_again_is_in_the_bars(pipeline: Pipeline, kind: str) -> None:
+    """Only the aggregator had it; it comes again when the doubt is over and all marks are rebuilt. No producer runs here."""
+    src, first_id, step = KINDS_OF_IDS[kind]
+    five_us = 300_000_000  # all in one bar of 5m: until it closes, ids of it are remembered
+    stamped = walk(3, 12_000, now_us() // five_us * five_us - five_us, 9_000)
+    made = [trade._replace(symbol="ONE", trade_id=first_id + step * n) for n, trade in enumerate(stamped)]
+    pipeline.send(made[:8_000], src)
+    pipeline.settle()
+    for name in ("writer_0", "writer_1"):
+        pipeline.kill(name)
+    pipeline.send(made[8_000:8_012], src)
+    last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
+    pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 60, "checkpoint")
+    pipeline.client.flushall()
+    pipeline.start("writer_0", "writer_1")
+    pipeline.send(made[8_012:11_999], src)
+    check_law_3(pipeline, made[11_998])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 11_987
+    pipeline.send(made[8_000:8_012], src)
+    pipeline.send(made[11_999:], src)
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 12_000
+    assert pipeline.scalar("SELECT count(*) FROM gaps WHERE state = 'open'") == 0
+    assert pipeline.scalar("SELECT count(*) FROM processed_bars WHERE status = 'gap'") == 0
+
+
 def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(pipeline: Pipeline) -> None:
     """Ids that need not follow on each other open no gap, so only the doubt mends the bars of what the flush hid from them."""
     made = [trade._replace(symbol="ONE", trade_id=-1 - n) for n, trade in enumerate(trades())]

@@ -1,0 +1,114 @@
+"""Redis forgets what the aggregator has read and no writer has stored: it may never come, or come again at any time."""
+
+import random
+
+import pytest
+
+from common.trades import US_PER_DAY, Trade
+from tests.aggregator.house import SECOND, START_US, House, each_second
+
+OPEN_GAPS = "SELECT first_id, last_id FROM gaps WHERE state = 'open' ORDER BY first_id"
+#: By kind of ids: the source, and the id of the n-th trade.
+IDS = {"venue": ("binance.trade", lambda n: n), "client": ("api.trade", lambda n: 3 * n), "content": ("api", lambda n: -n)}
+
+
+def forty(kind: str = "venue") -> list[Trade]:
+    made = each_second("A", [str(100 + n) for n in range(40)])
+    return [trade._replace(trade_id=IDS[kind][1](trade.trade_id)) for trade in made]
+
+
+@pytest.mark.parametrize("lost", [slice(10, 13), slice(20, 23), slice(37, 40)], ids=["first since a doubt", "between", "last"])
+def test_ids_that_nobody_stored_are_a_gap_wherever_they_lie(house: House, lost: slice) -> None:
+    trades = forty()
+    house.take(trades[:10])
+    house.doubt()
+    house.trust()
+    for at in range(10, 40):
+        (house.see if at in range(lost.start, lost.stop) else house.take)([trades[at]])
+    house.doubt()
+    house.trust()
+    assert house.rows(OPEN_GAPS) == [(lost.start + 1, lost.stop)]
+
+
+def test_ids_that_a_day_began_with_are_a_gap(house: House) -> None:
+    """The intervals of a day are its own."""
+    midnight_us = START_US - START_US % US_PER_DAY + US_PER_DAY
+    trades = each_second("A", ["1"] * 20, start_us=midnight_us - 10 * SECOND)
+    house.take(trades[:10])
+    house.see(trades[10:12])
+    house.take(trades[12:])
+    house.doubt()
+    house.trust()
+    assert house.rows(OPEN_GAPS) == [(11, 12)]
+
+
+@pytest.mark.parametrize("closed_s", [0, 2, 70, 400])
+@pytest.mark.parametrize("in_doubt", [True, False])
+@pytest.mark.parametrize("kind", IDS)
+def test_what_comes_again_is_in_its_bars(house: House, kind: str, in_doubt: bool, closed_s: int) -> None:
+    src, trades = IDS[kind][0], forty(kind)
+    house.take(trades[:10], src)
+    house.see(trades[10:13], src)
+    house.doubt()
+    if not in_doubt:
+        house.trust()
+    house.take(trades[13:30], src)
+    house.quiet(closed_s)
+    house.rebuild_marks()
+    house.take(trades[10:13], src)
+    if in_doubt:
+        house.trust()
+    house.take(trades[30:], src)
+    house.quiet(2)
+    house.rebuild_marks()
+    assert house.differences() == []
+    house.quiet(400)
+    house.rebuild_marks()
+    house.rebuild_marks()  # a gap that was filled asks for its bars
+    assert house.differences() == [] and house.rows(OPEN_GAPS) == []
+    assert house.rows("SELECT tick_count, status FROM processed_bars WHERE timeframe = '5m'") == [(40, "complete")]
+
+
+@pytest.mark.parametrize("kind", IDS)
+@pytest.mark.parametrize("seed", range(8))
+def test_bars_are_those_of_the_ticks_whatever_is_lost_and_comes_again(house: House, kind: str, seed: int) -> None:
+    chance, src, waiting = random.Random(seed), IDS[kind][0], forty(kind)
+    steps, unstored = list[str](), list[Trade]()
+    while waiting:
+        steps.append(chance.choice(["take", "take", "lose", "again", "quiet", "doubt", "trust", "rebuild", "restart"]))
+        some = waiting[: chance.randint(1, 6)]
+        if steps[-1] == "take":
+            house.take(some, src)
+            waiting = waiting[len(some) :]
+        elif steps[-1] == "lose":
+            house.see(some, src)
+            house.doubt()
+            waiting, unstored = waiting[len(some) :], unstored + some
+        elif steps[-1] == "again" and unstored:
+            house.take([unstored.pop(chance.randrange(len(unstored)))], src)
+        else:
+            do_step(house, steps[-1], chance.choice([0.5, 3, 70]))
+    house.trust()
+    came = [trade for trade in unstored if trade.trade_id % 2]
+    if came:
+        house.take(came, src)
+    for _ in range(2):
+        house.quiet(400)
+        house.rebuild_marks()
+    assert house.differences() == [], steps
+    never_came = [trade.trade_id for trade in unstored if trade.trade_id % 2 == 0]
+    open_ids = [number for first_id, last_id in house.rows(OPEN_GAPS) for number in range(first_id, last_id + 1)]
+    assert open_ids == (never_came if kind == "venue" else []), steps
+
+
+def do_step(house: House, step: str, quiet_s: float) -> None:
+    if step == "quiet":
+        house.quiet(quiet_s)
+    elif step == "doubt":
+        house.doubt()
+    elif step == "trust" and house.core.doubting:
+        house.trust()
+    elif step == "rebuild":
+        house.rebuild_marks()
+    elif step == "restart":
+        house.start()
