@@ -2,7 +2,8 @@
 
 Private servers with fsync on, ticks made by the server, bars by the rebuild, and the web as it is started in earnest. Beside it
 in the same run: FastAPI, asyncpg and orjson with one uvicorn worker on the same rows, and a bare loop of psycopg2 that fetches
-them without HTTP or JSON. All of them must answer the same rows. The clients are a process of their own, whose share is told.
+them without HTTP or JSON. All of them must answer the same rows. They are asked in turn, in several rounds, and the medians are
+told: a shared core changes from minute to minute. The clients are a process of their own, whose share is told.
 """
 
 import multiprocessing
@@ -19,7 +20,7 @@ import requests
 from bench.backlog import a_house
 from bench.bareread import looped
 from bench.cpu import CpuMeter
-from bench.report import show
+from bench.report import medians, show
 from bench.requesters import Asked, figures, request
 from bench.stock import SYMBOLS, fill
 from bench.venv import NoPeer, a_peer, ensure_peers
@@ -38,8 +39,8 @@ ROUTES = {
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-def measure(ticks: int, per_s: int, clients: int, seconds: float, peers: bool) -> dict[str, Any]:
-    """Run once; answers the figures by route and program."""
+def measure(ticks: int, per_s: int, clients: int, seconds: float, rounds: int, peers: bool) -> dict[str, Any]:
+    """Run once; answers the medians of the rounds by program and route."""
     missing = ensure_peers() if peers else {}
     folder = Path(tempfile.mkdtemp(prefix="gems-bench-"))
     try:
@@ -48,10 +49,13 @@ def measure(ticks: int, per_s: int, clients: int, seconds: float, peers: bool) -
             try:
                 bars = fill(pipeline, ticks, per_s)
                 asking = _Asking(servers, clients, seconds)
-                found = {"ours": _ours(pipeline, asking), "psycopg2": looped(pipeline, servers, LIMIT, seconds)}
-                if peers:
-                    found["fastapi"] = _theirs(pipeline, asking, missing.get("fastapi"))
-                return {"ticks": ticks, "bars": bars, "clients": clients, **compared(found)}
+                told = list[dict[str, Any]]()
+                for _ in range(rounds):
+                    found = {"ours": _ours(pipeline, asking), "psycopg2": looped(pipeline, servers, LIMIT, seconds)}
+                    if peers:
+                        found["fastapi"] = _theirs(pipeline, asking, missing.get("fastapi"))
+                    told.append(compared(found))
+                return {"ticks": ticks, "bars": bars, "clients": clients, "rounds": rounds, **medians(told)}
             finally:
                 pipeline.database.close()
                 pipeline.client.close()
@@ -142,11 +146,12 @@ def compared(found: dict[str, Any]) -> dict[str, Any]:
 @click.option("--per-s", default=100, show_default=True, help="Ticks a second of event time, all symbols together.")
 @click.option("--clients", default=20, show_default=True, help="Clients that ask at once, each again as soon as it is answered.")
 @click.option("--seconds", default=5.0, show_default=True, help="Seconds that each route of each program is asked.")
+@click.option("--rounds", default=3, show_default=True, help="How often all programs are asked in turn; the medians are told.")
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Also FastAPI with asyncpg.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def main(ticks: int, per_s: int, clients: int, seconds: float, peers: bool, as_json: bool) -> None:
+def main(ticks: int, per_s: int, clients: int, seconds: float, rounds: int, peers: bool, as_json: bool) -> None:
     """Measure reads on private servers."""
-    show("Reads: 500 rows a request", measure(ticks, per_s, clients, seconds, peers), as_json)
+    show("Reads: 500 rows a request", measure(ticks, per_s, clients, seconds, rounds, peers), as_json)
 
 
 if __name__ == "__main__":

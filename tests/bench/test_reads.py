@@ -31,13 +31,13 @@ def test_other_rows_are_no_peer() -> None:
 
 @pytest.mark.process
 def test_the_reads_bench_gets_the_rows_that_a_bare_loop_gets() -> None:
-    sizes = ["--ticks", "4000", "--per-s", "10", "--seconds", "0.5", "--clients", "3", "--no-peers"]
+    sizes = ["--ticks", "4000", "--per-s", "10", "--seconds", "0.5", "--clients", "3", "--rounds", "2", "--no-peers"]
     asked = CliRunner().invoke(main, [*sizes, "--json"], catch_exceptions=False)
     assert asked.exit_code == 0, asked.output
     found = json.loads(asked.stdout.strip().splitlines()[-1])
-    assert found["ticks"] == 4000 and found["bars"] >= 4000
+    assert found["ticks"] == 4000 and found["bars"] >= 4000 and found["rounds"] == 2
     for name in ROUTES:
         ours, bare = found["ours"][name], found["psycopg2"][name]
         assert ours["per_s"] > 0 and bare["per_s"] > 0
-        assert ours["cpu_us"]["total"] == ours["cpu_us"]["web"] + ours["cpu_us"]["postgres"]
+        assert abs(ours["cpu_us"]["total"] - ours["cpu_us"]["web"] - ours["cpu_us"]["postgres"]) <= 1  # medians are rounded
     assert found["ours"]["bars"]["body_bytes"] > 500 * 200
