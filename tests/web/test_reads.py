@@ -1,5 +1,7 @@
 """What the read routes answer, against SQL."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
+from tests.processes.feeding import until
 from tests.web.rows import AT, add_bars, add_pair_rows, add_source, add_stats, add_ticks, second
 from web.queries.ticks import window_starts
-from web.stores import ROWS_TURN
+from web.stores import PAGES_AT_ONCE, ROWS_TURN, Stores
+from web.turns import Turns
 
 Rows = list[dict[str, Any]]
 
@@ -264,3 +268,24 @@ def test_rows_of_another_that_do_not_end_hold_up_no_list(client: FlaskClient, da
         assert client.get(path).status_code == 200
     assert client.get(path).status_code == 200
     assert not ROWS_TURN.locked()
+
+
+@pytest.mark.parametrize("path", ["/api/ingestion/bars/?symbol=BTCUSDT&timeframe=1m", "/api/ingestion/ticks/?symbol=BTCUSDT"])
+def test_pages_that_take_long_hold_up_no_list_and_else_they_take_turns(
+    client: FlaskClient, database: Connection, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_ticks(database, "BTCUSDT", [(7, second(1), "1", "1", "b", None)])
+    stores: Stores = client.application.extensions["gems.stores"]
+    with ExitStack() as slow:
+        for _ in range(PAGES_AT_ONCE):
+            slow.enter_context(stores.page_session())
+        assert client.get(path).status_code == 200
+    monkeypatch.setattr(stores, "_pages", Turns(PAGES_AT_ONCE, 60))
+    with ThreadPoolExecutor(1) as pool, ExitStack() as slow:
+        for _ in range(PAGES_AT_ONCE):
+            slow.enter_context(stores.page_session())
+        asked = pool.submit(client.get, path)
+        until(lambda: stores._pages.waiting == 1, "a list that waits")
+        slow.close()
+        assert asked.result(60).status_code == 200
+    assert stores._pages.waiting == 0

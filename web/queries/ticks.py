@@ -26,7 +26,7 @@ _TICKS = Listing("ticks", _COLUMNS, frozenset({"timestamp"}), lambda at_us, row:
 
 def newest_ticks(stores: Stores, query: Mapping[str, Any]) -> str:
     """A page of ticks, the newest `limit` of `[start, end)`, sorted by `order`."""
-    with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
+    with stores.page_session() as connection, connection.cursor() as cursor:
         cells = _newest(cursor, _paged(query), stores.settings.timeframes[0])
     return _TICKS.page(cells, query, {"symbol": query["symbol"]})
 
