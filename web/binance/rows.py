@@ -72,7 +72,7 @@ def slots_between(
     """
     built = stores.settings.timeframes
     source, finest = interval.source(built), min(built, key=timeframe_us)
-    with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
+    with stores.page_session() as connection, connection.cursor() as cursor:
         known = _known_range_us(cursor, symbol, {source, finest}, interval)
         if known is None:
             return [], 0, 0
@@ -144,7 +144,7 @@ def ticks_between(stores: Stores, symbol: str, start_us: int, end_us: int | None
 
 
 def _ticks(stores: Stores, which: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    with stores.session(autocommit=True) as connection, connection.cursor() as cursor:
+    with stores.page_session() as connection, connection.cursor() as cursor:
         cursor.execute(_TICKS + which, params)
         return cursor.fetchall()
 
