@@ -65,12 +65,15 @@ class WritersGroup:
             if cursor in (b"0-0", "0-0"):
                 return
 
-    def ack(self, stream: str, entries: Sequence[Entry], rows_done: int) -> None:
-        """These entries are committed; `rows_done` counts all rows that PostgreSQL had of this worker with that commit."""
+    def ack(self, stream: str, entries: Sequence[Entry], rows_done: int) -> bool:
+        """These entries are committed; `rows_done` counts all rows that PostgreSQL had of this worker with that commit.
+
+        False if Redis no longer took one of them for delivered: it was flushed, came back older, or another worker was faster.
+        """
         pipe = self._client.pipeline(transaction=True)
         pipe.xack(stream, GROUP, *[str(entry.id) for entry in entries])
         pipe.hset(done_key(stream), self._consumer, str(rows_done))
-        pipe.execute()
+        return bool(pipe.execute()[0] == len(entries))
 
     def is_ahead(self, stream: str, committed: Callable[[], Mapping[str, Committed]]) -> bool:
         """True if the group calls done what PostgreSQL does not have: that was restored from a backup.

@@ -23,6 +23,7 @@ from common.settings import Settings
 from common.streams import START, TRANSIENT, Entry, EntryId, ReadSize, connect_redis, in_pieces, stream_names
 from consumer.group import Committed, WritersGroup
 from consumer.housekeeping import Housekeeping
+from consumer.missed import Forgotten
 from consumer.restored import note_the_damage
 from consumer.store import TickStore
 
@@ -56,6 +57,7 @@ class Worker:
         self._heartbeat = Heartbeat(self._client, f"writer_{number}")
         self._housekeeping = Housekeeping(settings, self._client) if number == 0 else None
         self._size = ReadSize(settings.commit_rows, settings.batch_rows)
+        self._forgotten = Forgotten()
         self._next_claim_s = 0.0
         self._next_summary_s = 0.0
         self._facts = {"entries": 0, "stored": 0, "repeated": 0, "dead": 0, "commits": 0}
@@ -83,6 +85,7 @@ class Worker:
         if self._store.connection.closed or not _alive(self._store.connection):
             self._store = TickStore(connect_database(self._settings, f"gems {self._name}"), self._name)
         keep_layout(self._settings, self._client, self._store.connection)
+        self._forgotten.mark(self._store.connection)
         self._group.ensure()
         for stream in self._streams:
             self._look_for_a_restore(stream)
@@ -146,7 +149,13 @@ class Worker:
         counts = self._store.store(stream, entries, batch)
         self._commit_s += time.monotonic() - began_s
         self._facts["commits"] += 1
-        self._group.ack(stream, entries, counts.of_worker)
+        is_known = False
+        try:
+            is_known = self._group.ack(stream, entries, counts.of_worker)
+        finally:
+            if not is_known:
+                self._forgotten.note(stream, batch.columns)
+        self._forgotten.mark(self._store.connection)
         self._facts["entries"] += len(entries)
         for name in ("stored", "repeated", "dead"):
             self._facts[name] += getattr(counts, name)

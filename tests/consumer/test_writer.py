@@ -3,11 +3,15 @@
 import contextlib
 import time
 
+import psycopg2
 import pytest
 
+from common.columns import to_columns
+from common.database import connect_database
 from common.streams import GROUP, EntryId, last_delivered
-from common.trades import Trade
+from common.trades import US_PER_DAY, Trade
 from consumer.group import Committed, WritersGroup, done_key
+from consumer.missed import Forgotten
 from tests.consumer.running import STREAM, a_writer, hand_out, locked, pending, rows, send, wait
 
 NOW_US = time.time_ns() // 1000
@@ -19,6 +23,7 @@ FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
 """
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
+MARKS = "SELECT symbol, first_us, last_us, entry_ms, doubts_memory FROM dirty_ranges ORDER BY first_us"
 KILL_SESSION = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name LIKE 'gems w%' AND datname = current_database()
@@ -53,6 +58,35 @@ def test_ack_happens_only_after_commit(settings, redis_client, database):
         rows(database, "SELECT pg_advisory_unlock(42)")
         wait(lambda: pending(redis_client) == 0, "acknowledgement")
         assert stored_ids(database) == [1]
+    assert rows(database, MARKS) == []
+
+
+def test_what_redis_forgets_during_the_commit_is_marked(settings, redis_client, database):
+    """Nobody else can know: the stream is empty, and nothing is pending."""
+    rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
+    with a_writer(settings):
+        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
+        send(redis_client, trade(1), trade(2, event_us=NOW_US + 5), trade(3, event_us=NOW_US - US_PER_DAY))
+        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        redis_client.flushall()
+        rows(database, "SELECT pg_advisory_unlock(42)")
+        wait(lambda: len(rows(database, MARKS)) == 2, "marks")
+        send(redis_client, trade(4))
+        wait(lambda: stored_ids(database) == [1, 2, 3, 4], "stored")
+    days = [("A", NOW_US - US_PER_DAY, NOW_US - US_PER_DAY), ("A", NOW_US, NOW_US + 5)]
+    assert rows(database, MARKS) == [(*day, 0, True) for day in days]
+
+
+def test_what_is_to_be_marked_is_kept_until_it_is(settings, database):
+    forgotten = Forgotten()
+    forgotten.note(STREAM, to_columns([trade(1)], [0]))
+    with contextlib.closing(connect_database(settings, "test")) as away:
+        away.close()
+        with pytest.raises(psycopg2.Error):
+            forgotten.mark(away)
+    for _ in range(2):
+        forgotten.mark(database)
+        assert rows(database, MARKS) == [("A", NOW_US, NOW_US, 0, True)]
 
 
 def test_own_pending_entries_come_before_new_ones(settings, redis_client, database, group):

@@ -15,6 +15,7 @@ from common.streams import connect_redis
 from common.trades import Trade
 from ops.embedded import PrivateServers
 from ops.migrate import migrate
+from tests.consumer.test_writer import BLOCK_COMMIT, WAITING
 from tests.pipeline import Pipeline, a_pipeline
 from tests.processes.test_pipeline import ALL, now_us, walk
 from tests.servers import private_servers
@@ -176,6 +177,28 @@ def test_what_redis_forgot_and_comes_again_is_in_the_bars(pipeline: Pipeline, ki
     assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 12_000
     assert pipeline.scalar("SELECT count(*) FROM gaps WHERE state = 'open'") == 0
     assert pipeline.scalar("SELECT count(*) FROM processed_bars WHERE status = 'gap'") == 0
+
+
+def test_what_a_writer_commits_after_redis_forgot_it_is_in_the_bars(pipeline: Pipeline) -> None:
+    """The doubt is over and its marks are rebuilt while the transaction is still under way: who commits tells of it."""
+    five_us = 300_000_000
+    stamped = walk(3, 10_000, now_us() // five_us * five_us - five_us, 9_000)
+    made = [trade._replace(symbol="ONE", trade_id=1 + n) for n, trade in enumerate(stamped)]
+    pipeline.send(made[:8_000])
+    pipeline.settle()
+    pipeline.rows(BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
+    pipeline.send(made[8_000:8_012])
+    pipeline.wait(lambda: pipeline.scalar(WAITING) == 1, 60, "writer inside its COMMIT")
+    last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
+    pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 60, "checkpoint")
+    pipeline.client.flushall()
+    found = "SELECT (SELECT count(*) FROM gaps WHERE state = 'open') * (SELECT count(*) = 0 FROM dirty_ranges WHERE due_us = 0)::int"
+    pipeline.wait(lambda: pipeline.scalar(found) == 1, 60, "gap, and the end of the doubt")
+    pipeline.rows("SELECT pg_advisory_unlock(42)")
+    pipeline.send(made[8_012:])
+    check_law_3(pipeline, made[-1])
+    assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 10_000
+    assert pipeline.scalar("SELECT count(*) FROM gaps WHERE state = 'open'") == 0
 
 
 def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(pipeline: Pipeline) -> None:
