@@ -192,7 +192,7 @@ def test_what_a_writer_commits_after_redis_forgot_it_is_in_the_bars(pipeline: Pi
     last = pipeline.client.xinfo_stream("trades")["last-generated-id"].decode()
     pipeline.wait(lambda: pipeline.scalar("SELECT position_ms || '-' || position_seq FROM checkpoints") == last, 60, "checkpoint")
     pipeline.client.flushall()
-    is_over = "SELECT EXISTS (SELECT 1 FROM gaps WHERE state = 'open') AND NOT EXISTS (SELECT 1 FROM dirty_ranges WHERE due_us = 0)"
+    is_over = "SELECT EXISTS (SELECT FROM gaps WHERE state = 'open') AND NOT EXISTS (SELECT FROM dirty_ranges WHERE due_us = 0)"
     pipeline.wait(lambda: pipeline.scalar(is_over), 60, "gap, and the end of the doubt")
     pipeline.rows("SELECT pg_advisory_unlock(42)")
     pipeline.send(made[8_012:])
