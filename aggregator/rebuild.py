@@ -83,6 +83,8 @@ SELECT * FROM gone ON CONFLICT DO NOTHING
 """
 _FOLLOW = "INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) VALUES %s"
 LOCK = 0x6765_6D73
+#: A trade's stamp may lie beside those of the ids around it: a gap that it fills is looked for so far from it.
+BESIDE_US = 60_000_000
 _GAPS = """
 SELECT id, symbol, first_id, last_id, from_us, to_us, state, note, found_at FROM gaps
 WHERE symbol = %s AND state <> 'closed' AND from_us <= %s AND to_us >= %s ORDER BY id FOR UPDATE SKIP LOCKED
@@ -177,7 +179,7 @@ def _whole_bars(span: Span, length_us: int, closed_us: int) -> tuple[int, int]:
 def _shrink_filled_gaps(cursor: Cursor, span: Span, shards: int) -> None:
     """Gaps over the span name what is missing now; bars that may say `gap` no longer are marked for the next turn."""
     stream = stream_of(span.symbol, shards)
-    cursor.execute(_GAPS, (span.symbol, span.last_us, span.first_us))
+    cursor.execute(_GAPS, (span.symbol, span.last_us + BESIDE_US, span.first_us - BESIDE_US))
     for row in map(row_of, cursor.fetchall()):
         keep_missing(cursor, row, missing_pieces(cursor, row.gap, span.first_us, span.last_us), stream)
 
