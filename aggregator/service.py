@@ -146,8 +146,10 @@ class Service:
             log.warning("%s were not built before: made now from %d days of stored ticks", ", ".join(added), days)
         if found.state is None:
             self._doubt_unless_whole()
-        elif not (self._tail.is_whole() if self._tail.position == START else self._tail.holds_position()):
+        elif not self._tail.holds_position():
             self._doubt("the stream no longer holds the last entry read", from_start=True)
+        elif self._tail.position == START and not (self._tail.is_whole() and not self._store.writers_were_ahead()):
+            self._doubt("trades were stored before the first entry was read", from_start=True)
         elif run_id != found.run_id:
             self._doubt("Redis was restarted", from_start=False)
         elif self._core.doubting:

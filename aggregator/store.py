@@ -31,7 +31,7 @@ FROM raw_ticks GROUP BY symbol, (timestamp AT TIME ZONE 'UTC')::date
 """
 _STORED_AFTER = """
 SELECT EXISTS (SELECT 1 FROM writer_positions w, checkpoints c WHERE w.stream = %s AND c.shard = %s
-    AND (c.position_ms, c.position_seq) <> (0, 0) AND (w.position_ms, w.position_seq) > (c.position_ms, c.position_seq))
+    AND length(c.state) > 0 AND (w.position_ms, w.position_seq) > (c.position_ms, c.position_seq))
 """
 #: Days on which a symbol has another number of ticks than its bars say.
 _MARK_DIFFERING = """
