@@ -293,11 +293,12 @@ class Core:
         ]  # fmt: skip
 
     def _forget(self, codes: set[int]) -> None:
-        """Ids of trades whose bars are closed in every timeframe need no memory."""
+        """Ids of trades whose bars are closed in every timeframe need no memory, but in a doubt: some may turn out to be a gap."""
         if codes:
             horizon_us = self._horizon_us()
             for code in codes:
-                self.symbols.forget_before(code, int(horizon_us[code]))
+                until_us = int(horizon_us[code])
+                self.symbols.forget_before(code, until_us, 0 if self.doubting else until_us)
 
     def open_bars(self, timeframe: str, codes: set[int]) -> Bars:
         """The open bars of some symbols."""

@@ -78,9 +78,11 @@ class Symbols:
         for ids in self.content_ids:
             ids.clear()
 
-    def forget_before(self, code: int, event_us: int) -> None:
-        """Forget ids whose trades lie before a stamp: their bars are all closed."""
-        self.seen[code].forget_before(event_us)
+    def forget_before(self, code: int, event_us: int, stored_us: int) -> None:
+        """Forget ids whose trades lie before a stamp: their bars are all closed. Where holes between ids tell of gaps, only those
+        before `stored_us` as well: all trades stamped before that are stored.
+        """
+        self.seen[code].forget_before(event_us if self.loose_ids[code] else min(event_us, stored_us))
         ids = self.content_ids[code]
         for trade_id in [trade_id for trade_id, stamp in ids.items() if stamp < event_us]:
             del ids[trade_id]

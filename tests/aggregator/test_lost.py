@@ -42,6 +42,19 @@ def test_ids_that_a_day_began_with_are_a_gap(house: House) -> None:
     assert house.rows(OPEN_GAPS) == [(11, 12)]
 
 
+def test_ids_that_a_day_ended_with_are_a_gap(house: House) -> None:
+    """By the end of the doubt their bars are closed in every timeframe."""
+    midnight_us = START_US - START_US % US_PER_DAY + US_PER_DAY
+    trades = each_second("A", ["1"] * 14, start_us=midnight_us - 10 * SECOND)
+    house.take(trades[:8])
+    house.see(trades[8:10])
+    house.doubt()
+    house.take(trades[10:])
+    house.quiet(700)
+    house.trust()
+    assert house.rows(OPEN_GAPS) == [(9, 10)]
+
+
 @pytest.mark.parametrize("closed_s", [0, 2, 70, 400])
 @pytest.mark.parametrize("in_doubt", [True, False])
 @pytest.mark.parametrize("kind", IDS)

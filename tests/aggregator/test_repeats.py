@@ -169,7 +169,7 @@ def test_an_id_that_was_seen_is_known_or_among_those_that_may_be_forgotten(ids, 
 def test_an_id_that_may_be_forgotten_makes_its_time_unproved():
     symbols = Symbols()
     feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (1, 2, 4, 8, 9)])
-    symbols.forget_before(0, DAY_US + 6)
+    symbols.forget_before(0, DAY_US + 6, DAY_US + 6)
     columns = to_columns([Trade("A", 2, DAY_US + 9, "1", "1"), Trade("A", 7, DAY_US + 7, "1", "1")], [0, 0])
     code = columns.symbol
     for horizon_us, expected in ((0, {0: DAY_US + 10}), (DAY_US + 9, {0: DAY_US + 10}), (DAY_US + 10, {})):
