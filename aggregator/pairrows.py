@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
+from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
 
 from aggregator.legs import Row
@@ -43,25 +44,39 @@ ORDER BY {_KEYS}, block_us ON CONFLICT DO NOTHING
 _SAME_ROW = "(s.symbol_pair, s.timeframe, s.window_bars, s.method, s.timestamp)"
 _SAME_ROW += " = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp)"
 _INSERT = f"""
-INSERT INTO spread_analytics ({_KEYS}, timestamp, {_ROWS}, {", ".join(TESTED)}, coint_at, coint_written_at, revision)
+INSERT INTO spread_analytics ({_KEYS}, timestamp, {_ROWS}, {", ".join(TESTED)}, coint_at, coint_written_at, revision, written_at)
 SELECT r.symbol_pair, r.timeframe, r.window_bars, r.method, r.timestamp, {", ".join(f"r.{name}" for name in _ROW)}, {_T_RESULTS},
-    t.timestamp, CASE WHEN t.timestamp IS NOT NULL THEN now() END, {{revision}}
-FROM pair_rows r LEFT JOIN pair_tests t
+    t.timestamp, CASE WHEN t.timestamp IS NOT NULL THEN now() END, {{revision}}, {{written_at}}
+FROM pair_rows r {{history}} LEFT JOIN pair_tests t
     ON (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
         = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us)
     AND t.tested_at IS NOT NULL AND t.timestamp <= r.timestamp AND r.hedge_ratio IS NOT NULL
 ON CONFLICT DO NOTHING
 """  # noqa: S608
-_INSERT_LIVE = _INSERT.format(revision="0")
+_INSERT_LIVE = _INSERT.format(revision="0", written_at="now()", history="")
+#: A row that was there before counts on, and begins no sooner than what it was had ended: `as_of` finds one or none.
 _INSERT_AGAIN = _INSERT.format(
-    revision=f"coalesce((SELECT max(s.revision) + 1 FROM spread_revisions s WHERE {_SAME_ROW}), 0)",  # noqa: S608
+    revision="coalesce(h.newest + 1, 0)",
+    written_at="greatest(now(), h.ended_at)",
+    history=f"""CROSS JOIN LATERAL (SELECT max(s.revision) AS newest, max(s.replaced_at) AS ended_at
+        FROM spread_revisions s WHERE {_SAME_ROW}) AS h""",  # noqa: S608
 )
+_REVISIONS = f"""
+SELECT {_KEYS}, timestamp, (SELECT s.revision FROM spread_analytics s WHERE {_SAME_ROW}) FROM pair_rows r
+"""  # noqa: S608
+_LAST_KEPT = f"SELECT max(timestamp) FROM spread_revisions WHERE ({_KEYS}) = (%s, %s, %s, %s)"  # noqa: S608
+_NEWEST_KEPT = """(SELECT max(h.revision) FROM spread_revisions h
+    WHERE (h.symbol_pair, h.timeframe, h.window_bars, h.method, h.timestamp)
+        = (s.symbol_pair, s.timeframe, s.window_bars, s.method, s.timestamp))"""
+#: Rows that had come back once began at 0 again. Where one of them is refused beside what is kept, it is lifted above that.
+_LIFT = f"UPDATE spread_analytics s SET revision = {_NEWEST_KEPT} + 1 {{of}} AND s.revision <= {_NEWEST_KEPT}"  # noqa: S608
+_LIFT_CHANGED = _LIFT.format(of=f"FROM pair_rows r WHERE {_SAME_ROW}")
 _KEEP = f"INSERT INTO spread_revisions SELECT s.*, now() FROM spread_analytics s JOIN pair_rows r ON {_SAME_ROW}"  # noqa: S608
 #: Tests whose window holds a changed row are made again: the tested row itself has then changed.
 _ASK_AGAIN = """
 UPDATE pair_tests t SET tested_at = NULL FROM pair_rows r
 WHERE (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
-    = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us) AND t.timestamp = r.timestamp
+    = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us) AND t.timestamp = r.timestamp AND t.tested_at IS NOT NULL
 """
 _REVISE = f"""
 UPDATE spread_analytics s SET ({_ROWS}) = ({", ".join(f"r.{name}" for name in _ROW)}), revision = s.revision + 1,
@@ -74,8 +89,10 @@ FROM pair_rows r WHERE {_SAME_ROW} AND EXISTS (SELECT 1 FROM pair_tests t WHERE 
     AND (t.symbol_pair, t.timeframe, t.window_bars, t.method, t.block_us)
         = (r.symbol_pair, r.timeframe, r.window_bars, r.method, r.block_us))
 """  # noqa: S608
+_THESE = f"WHERE ({_KEYS}) = (%s, %s, %s, %s) AND timestamp = ANY(%s)"
+_LIFT_GONE = _LIFT.format(of=_THESE)
 _GONE = f"""
-WITH gone AS (DELETE FROM spread_analytics WHERE ({_KEYS}) = (%s, %s, %s, %s) AND timestamp = ANY(%s) RETURNING *)
+WITH gone AS (DELETE FROM spread_analytics {_THESE} RETURNING *)
 INSERT INTO spread_revisions SELECT gone.*, now() FROM gone
 """  # noqa: S608
 _STORED = f"""
@@ -97,28 +114,61 @@ class Made(NamedTuple):
 
 
 def insert_rows(cursor: Cursor, made: Sequence[Made]) -> None:
-    """Write new rows and ask for their tests; one that is there already stays."""
+    """Write rows that never were there, and ask for their tests; one that is there already stays."""
     if made:
         _stage(cursor, made)
         cursor.execute(_ASK)
         cursor.execute(_INSERT_LIVE)
 
 
+def insert_again(cursor: Cursor, made: Sequence[Made], asked: set[int] | None = None) -> None:
+    """Write rows that may have been there before: they count on from what is kept of them, and their own tests are made again.
+
+    Tests are asked of rows whose block is in `asked`; None: of all.
+    """
+    _stage(cursor, made, asked)
+    for statement in (_ASK, _ASK_AGAIN, _INSERT_AGAIN):
+        cursor.execute(statement)
+
+
+def staged_revisions(cursor: Cursor) -> dict[tuple[SeriesKey, int], int]:
+    """By series and start, the revisions in which the rows that this transaction staged last are stored."""
+    cursor.execute(_REVISIONS)
+    return {(SeriesKey(*key), to_us(timestamp)): revision for *key, timestamp, revision in cursor.fetchall()}
+
+
+def last_kept_us(cursor: Cursor, key: SeriesKey) -> int | None:
+    """Start of the newest row of which something is kept: what comes after it never was there. None without any."""
+    cursor.execute(_LAST_KEPT, key)
+    row: Any = cursor.fetchone()
+    return to_us(row[0]) if row and row[0] else None
+
+
 def revise_rows(cursor: Cursor, changed: Sequence[Made], new: Sequence[Made], asked: set[int]) -> None:
     """Rewrite changed rows and keep what they were; write new ones. Tests are asked of new rows whose block is in `asked`."""
     if changed:
         _stage(cursor, changed)
-        for statement in (_KEEP, _ASK_AGAIN, _REVISE, _UNTEST):
+        _keep(cursor, _KEEP, _LIFT_CHANGED)
+        for statement in (_ASK_AGAIN, _REVISE, _UNTEST):
             cursor.execute(statement)
     if new:
-        _stage(cursor, new, asked)
-        cursor.execute(_ASK)
-        cursor.execute(_INSERT_AGAIN)
+        insert_again(cursor, new, asked)
 
 
 def remove_rows(cursor: Cursor, key: SeriesKey, stamps_us: Iterable[int]) -> None:
     """Rows that no bars stand for any more; they stay as revisions."""
-    cursor.execute(_GONE, (*key, [from_us(stamp) for stamp in stamps_us]))
+    _keep(cursor, _GONE, _LIFT_GONE, (*key, [from_us(stamp) for stamp in stamps_us]))
+
+
+def _keep(cursor: Cursor, keep: str, lift: str, params: Any = None) -> None:
+    """Keep rows as they are. Without the lift, `tasks` would be refused at each attempt, and pairs never follow again."""
+    cursor.execute("SAVEPOINT keeping")
+    try:
+        cursor.execute(keep, params)
+    except errors.UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT keeping")
+        cursor.execute(lift, params)
+        cursor.execute(keep, params)
 
 
 def stored_rows(cursor: Cursor, key: SeriesKey, first_us: int, last_us: int) -> dict[int, tuple[Any, ...]]:
@@ -214,7 +264,7 @@ def carry_result(cursor: Cursor, key: SeriesKey, block_us: int, length_us: int) 
     """
     span = {"start": from_us(max(0, block_us - length_us)), "end": from_us(block_us + length_us)}
     params = {**key._asdict(), **span, "block_us": block_us, "length_us": length_us}
-    cursor.execute(_CARRY_KEEP, params)
+    _keep(cursor, _CARRY_KEEP, _CARRY_LIFT, params)
     cursor.execute(_CARRY, params)
 
 
@@ -226,6 +276,7 @@ _OF_BLOCK = f"""
     AND s.timestamp >= t.timestamp AND s.timestamp < to_timestamp((t.block_us + %(length_us)s) / 1000000)
     AND (s.coint_at, {", ".join(f"s.{name}" for name in TESTED)}) IS DISTINCT FROM (t.timestamp, {_T_RESULTS})
 """
+_CARRY_LIFT = _LIFT.format(of=f"FROM pair_tests t WHERE {_OF_BLOCK} AND s.coint_at IS NOT NULL")
 _CARRY_KEEP = f"""
 INSERT INTO spread_revisions SELECT s.*, now() FROM spread_analytics s, pair_tests t WHERE {_OF_BLOCK} AND s.coint_at IS NOT NULL
 """  # noqa: S608

@@ -15,7 +15,7 @@ from aggregator.legs import LegBar, Row
 from aggregator.pairbook import EVER_US, leg_bars, made_of
 from aggregator.pairlive import Block, LiveSeries, start_series
 from aggregator.pairmath import NAMES
-from aggregator.pairrows import Made, insert_rows
+from aggregator.pairrows import Made, insert_again, insert_rows, last_kept_us, staged_revisions
 from aggregator.symbols import Symbols
 from common.codec import iso_us
 from common.pairseries import Series, SeriesKey, live_series, seed, version
@@ -47,6 +47,7 @@ class PairStage:
         self._by_symbol: dict[tuple[str, str], dict[SeriesKey, tuple[LiveSeries, int]]] = {}
         self._blocks: dict[tuple[str, int, str], Block] = {}
         self._waiting: dict[SeriesKey, LiveSeries] = {}
+        self._kept_us: dict[SeriesKey, int] = {}  # rows up to there may have been there before; gone once a series is past it
         self._foreign_us: dict[tuple[str, str], int] = {}
 
     def load(self, cursor: Cursor) -> None:
@@ -77,9 +78,10 @@ class PairStage:
         started = self._start_pending(cursor, symbols)
         fills = [_split(live, closed) for live in started if live.filled]
         made = self._rows(symbols)
-        insert_rows(cursor, [*(one for fill in fills for part in fill for one in part), *made])
+        revisions = self._write(cursor, [*(one for fill in fills for part in fill for one in part), *made])
         rows = [*(one for _, new in fills for one in new), *made]
-        return [_event(one) for one in rows], [_fill_event(past) for past, _ in fills if past]
+        told = [_event(one, revisions.get((one.key, one.row.start_us), 0)) for one in rows]
+        return told, [_fill_event(past) for past, _ in fills if past]
 
     def _look(self, cursor: Cursor) -> None:
         """Notice series that were added or removed."""
@@ -112,6 +114,8 @@ class PairStage:
                 del self._pending[key]
                 started.append(live)
                 self._add(live)
+                if (kept_us := last_kept_us(cursor, series.key)) is not None:
+                    self._kept_us[series.key] = kept_us
             if time.monotonic() > until_s:
                 break
         return started
@@ -137,6 +141,7 @@ class PairStage:
 
     def _drop(self, live: LiveSeries) -> None:
         del self._live[live.key]
+        self._kept_us.pop(live.key, None)
         self._waiting.pop(live.key, None)
         if live.block:
             live.block.release(live)
@@ -197,6 +202,23 @@ class PairStage:
                 made += made_of(live.key, rows, values[live], block_us)
         return made
 
+    def _write(self, cursor: Cursor, made: Sequence[Made]) -> Mapping[tuple[SeriesKey, int], int]:
+        """Write rows; answers the revisions of those that may have been there before. Only theirs are looked for: a series at
+        its end makes rows that never were.
+        """
+        if not self._kept_us:
+            insert_rows(cursor, made)
+            return {}
+        again = [one for one in made if one.row.start_us <= self._kept_us.get(one.key, -1)]
+        new = [one for one in made if one.row.start_us > self._kept_us.get(one.key, -1)]
+        if again:
+            insert_again(cursor, again)
+        revisions = staged_revisions(cursor) if again else {}
+        insert_rows(cursor, new)
+        for one in new:
+            self._kept_us.pop(one.key, None)
+        return revisions
+
     def _is_ours(self, symbol: str) -> bool:
         return shard_of(symbol, self._settings.shards) == self._shard
 
@@ -221,13 +243,13 @@ def _named(key: SeriesKey) -> dict[str, Any]:
     return {"symbol_pair": key.pair, "timeframe": key.timeframe, "window": key.window, "method": key.method}
 
 
-def _event(made: Made) -> dict[str, Any]:
+def _event(made: Made, revision: int) -> dict[str, Any]:
     row, values = made.row, made.values
     vectors = {"hedge_ratios": values.hedge_ratios, "leg_prices": [leg.close for leg in row.legs]} if len(row.legs) > 2 else {}
     return {
         **_named(made.key), "timestamp": iso_us(row.start_us), "symbol1_price": row.y.close, "symbol2_price": row.x.close,
         **dict(zip(NAMES, values.statistics, strict=True)), **vectors,
-        "carried": row.carried, "has_gap": row.has_gap, "revision": 0,
+        "carried": row.carried, "has_gap": row.has_gap, "revision": revision,
     }  # fmt: skip
 
 
