@@ -7,7 +7,7 @@ what changed. `revision` rises only where a value did.
 import io
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2 import errors
@@ -36,20 +36,36 @@ _INSERT = f"""
 INSERT INTO processed_bars ({_KEY}, {", ".join(_VALUES)}, vwap, status)
 SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status FROM closing
 """  # noqa: S608
+_STAGED_AND_OTHER = f"""
+WHERE b.timestamp BETWEEN (SELECT min(timestamp) FROM closing) AND (SELECT max(timestamp) FROM closing) AND {_DIFFERS}
+"""  # noqa: S608
+_NEWEST_KEPT = """(SELECT max(r.revision) FROM bar_revisions r
+    WHERE (r.symbol, r.timeframe, r.timestamp) = ({of}.symbol, {of}.timeframe, {of}.timestamp))"""
+#: Bars that had come back once began at 0 again. Where one of them is refused beside what is kept, it is lifted above that.
+LIFT = f"""
+UPDATE processed_bars b SET revision = {_NEWEST_KEPT.format(of="b")} + 1
+{{of}} AND b.revision <= {_NEWEST_KEPT.format(of="b")}
+"""  # noqa: S608
+_LIFT_OLD = LIFT.format(
+    of=f"FROM closing c {_STAGED_AND_OTHER} AND (b.symbol, b.timeframe, b.timestamp) = (c.symbol, c.timeframe, c.timestamp)"
+)
 _KEEP_OLD = f"""
 INSERT INTO bar_revisions ({_REVISION_COLUMNS})
 SELECT {", ".join(f"b.{name.strip()}" for name in _REVISION_COLUMNS.split(","))} FROM processed_bars b
 JOIN closing c ON (b.symbol, b.timeframe, b.timestamp) = (c.symbol, c.timeframe, c.timestamp)
-WHERE b.timestamp BETWEEN (SELECT min(timestamp) FROM closing) AND (SELECT max(timestamp) FROM closing) AND {_DIFFERS}
-ON CONFLICT DO NOTHING
+{_STAGED_AND_OTHER}
 """  # noqa: S608
 _EXCLUDED = ", ".join(f"{name} = excluded.{name}" for name in (*_VALUES, "vwap", "status"))
 _EXCLUDED_DIFFERS = _DIFFERS.replace("c.", "excluded.")
 _SETTLE = f"""
 WITH known AS MATERIALIZED (SELECT {_KEY} FROM closing JOIN processed_bars USING ({_KEY})),
+kept AS MATERIALIZED (
+SELECT {_KEY}, max(r.revision) AS newest
+FROM (SELECT symbol, timeframe, min(timestamp) AS first, max(timestamp) AS last FROM closing GROUP BY symbol, timeframe) AS staged
+JOIN bar_revisions r USING (symbol, timeframe) WHERE r.timestamp BETWEEN first AND last GROUP BY {_KEY}),
 settled AS (
-INSERT INTO processed_bars AS b ({_KEY}, {", ".join(_VALUES)}, vwap, status)
-SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status FROM closing
+INSERT INTO processed_bars AS b ({_KEY}, {", ".join(_VALUES)}, vwap, status, revision)
+SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status, coalesce(newest + 1, 0) FROM closing LEFT JOIN kept USING ({_KEY})
 ON CONFLICT ({_KEY}) DO UPDATE SET {_EXCLUDED}, written_at = now(), revision = b.revision + ({_EXCLUDED_DIFFERS})::integer
 WHERE {_EXCLUDED_DIFFERS} OR b.status <> excluded.status
 RETURNING {_KEY}, revision)
@@ -106,9 +122,20 @@ def settle_new(cursor: Cursor) -> bool:
 
 def settle(cursor: Cursor) -> list[Settled]:
     """Write what is staged; answers the bars that are new or changed."""
-    cursor.execute(_KEEP_OLD)
+    keep(cursor, _KEEP_OLD, _LIFT_OLD)
     cursor.execute(_SETTLE)
     return [Settled(*row) for row in cursor.fetchall()]
+
+
+def keep(cursor: Cursor, statement: str, lift: str, params: Any = None) -> None:
+    """Keep bars as they are; one whose revision is kept already is lifted first, for both are what was known at their time."""
+    cursor.execute("SAVEPOINT keeping")
+    try:
+        cursor.execute(statement, params)
+    except errors.UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT keeping")
+        cursor.execute(lift, params)
+        cursor.execute(statement, params)
 
 
 def _lines(timeframe: str, closed: Closed, symbols: Symbols) -> Iterable[str]:

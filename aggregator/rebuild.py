@@ -69,18 +69,20 @@ FROM (
     FROM parts WHERE start >= %(start)s AND start < %(end)s GROUP BY bar) AS bars
 """  # noqa: S608
 #: Bars over ticks that are gone (refused by PostgreSQL after they were counted): kept as revisions.
-_EMPTY = """
-WITH gone AS (
-    DELETE FROM processed_bars b WHERE b.symbol = %(symbol)s AND b.timeframe = %(timeframe)s
+_TICKLESS = """WHERE b.symbol = %(symbol)s AND b.timeframe = %(timeframe)s
         AND b.timestamp >= %(start)s AND b.timestamp < %(end)s
-        AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.timeframe = b.timeframe AND c.timestamp = b.timestamp)
+        AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.timeframe = b.timeframe AND c.timestamp = b.timestamp)"""
+_EMPTY = f"""
+WITH gone AS (
+    DELETE FROM processed_bars b {_TICKLESS}
     RETURNING symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap, taker_buy_volume,
         taker_buy_quote_volume, first_trade_id, last_trade_id, status, revision, written_at),
 followed AS (INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) SELECT symbol, timeframe, timestamp, false FROM gone)
 INSERT INTO bar_revisions (symbol, timeframe, timestamp, open, high, low, close, volume, tick_count, quote_volume, vwap,
     taker_buy_volume, taker_buy_quote_volume, first_trade_id, last_trade_id, status, revision, written_at)
-SELECT * FROM gone ON CONFLICT DO NOTHING
-"""
+SELECT * FROM gone
+"""  # noqa: S608
+_LIFT_TICKLESS = barstore.LIFT.format(of=_TICKLESS)
 _FOLLOW = "INSERT INTO rebuilt_bars (symbol, timeframe, timestamp, is_new) VALUES %s"
 LOCK = 0x6765_6D73
 #: A trade's stamp may lie beside those of the ids around it: a gap that it fills is looked for so far from it.
@@ -154,7 +156,7 @@ def _stage(cursor: Cursor, span: Span, timeframes: Sequence[str], closed_us: int
             bars = {**named, "timeframe": timeframe, "length": lengths[timeframe]}
             bars |= {"start": from_us(start_us), "end": from_us(end_us)}
             cursor.execute(_ROLL_UP, bars)
-            cursor.execute(_EMPTY, bars)
+            barstore.keep(cursor, _EMPTY, _LIFT_TICKLESS, bars)
 
 
 def _fill_parts(cursor: Cursor, named: dict[str, object]) -> None:
