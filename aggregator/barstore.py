@@ -65,7 +65,8 @@ FROM (SELECT symbol, timeframe, min(timestamp) AS first, max(timestamp) AS last 
 JOIN bar_revisions r USING (symbol, timeframe) WHERE r.timestamp BETWEEN first AND last GROUP BY {_KEY}),
 settled AS (
 INSERT INTO processed_bars AS b ({_KEY}, {", ".join(_VALUES)}, vwap, status, revision)
-SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status, coalesce(newest + 1, 0) FROM closing LEFT JOIN kept USING ({_KEY})
+SELECT {_KEY}, {", ".join(_VALUES)}, quote_volume / volume, status, coalesce(newest + 1, 0)
+FROM closing LEFT JOIN kept USING ({_KEY})
 ON CONFLICT ({_KEY}) DO UPDATE SET {_EXCLUDED}, written_at = now(), revision = b.revision + ({_EXCLUDED_DIFFERS})::integer
 WHERE {_EXCLUDED_DIFFERS} OR b.status <> excluded.status
 RETURNING {_KEY}, revision)
