@@ -107,18 +107,20 @@ class Core:
         return self._advance(now_ms, outcome or Outcome())
 
     def doubt(self, reason: str, back_us: int, stored_us: int) -> list[Mark]:
-        """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks.
+        """Entries may have been missed: until `trust`, bars close by the rebuild; marks go `back_us` before the watermarks, and
+        over what was read of each day and may not be stored.
 
         All trades stamped before `stored_us` are stored. A doubt on top of a doubt keeps the earlier of both: what the first one
         feared for may still be unstored, however far the stream has been read meanwhile.
         """
         self.doubted_since_us = min(stored_us, self.doubted_since_us or 0) if self.doubting else stored_us
         self.doubting = self.has_doubted = True
-        symbols = self.symbols
-        return [
-            Mark(name, int(max(0, symbols.watermark_us[code] - back_us)), int(symbols.max_event_us[code]), reason)
-            for code, name in enumerate(symbols.names)
-        ]
+        symbols, names = self.symbols, self.symbols.names
+        first_us = np.maximum(symbols.watermark_us - back_us, 0)
+        feared = symbols.unstored.doubt().rows
+        earlier = feared[feared[:, 1] < first_us[feared[:, 0]]]
+        spans = [*zip(range(len(names)), first_us.tolist(), symbols.max_event_us.tolist(), strict=True), *earlier.tolist()]
+        return [Mark(names[code], first, last, reason) for code, first, last in spans]
 
     def trust(self) -> None:
         """Everything up to here has been read again: bars that start after what was seen are proved from now on.
@@ -126,8 +128,13 @@ class Core:
         What was seen may never have been stored, and may come again: then it is late, and its bars are rebuilt.
         """
         self.doubting, self.doubted_since_us = False, None
+        self.symbols.unstored.trust()
         self.close_by_rebuild()
         self.symbols.forget_all()
+
+    def note_stored(self) -> None:
+        """The writers have stored all trades that were taken before the last call."""
+        self.symbols.unstored.note_stored()
 
     def close_by_rebuild(self) -> None:
         """No bar is proved that starts before a trade that was seen."""
@@ -157,6 +164,7 @@ class Core:
         order = trade_order(symbol, columns.event_us, columns.seq, columns.trade_id)
         symbol, event_us, trade_id = symbol[order], columns.event_us[order], columns.trade_id[order]
         segments = segments_of(symbol)
+        self.symbols.unstored.young.note(symbol, event_us, segments)
         self._note_clocks(symbol, event_us, arrived_ms[order], segments)
         horizon_us = self._horizon_us()
         holes: list[tuple[str, Hole]] = []
@@ -293,12 +301,12 @@ class Core:
         ]  # fmt: skip
 
     def _forget(self, codes: set[int]) -> None:
-        """Ids of trades whose bars are closed in every timeframe need no memory, but in a doubt: some may turn out to be a gap."""
+        """Ids of stored trades whose bars are closed in every timeframe need no memory; in a doubt, none may be stored."""
         if codes:
-            horizon_us = self._horizon_us()
+            horizon_us, symbols = self._horizon_us(), self.symbols
+            stored_us = np.zeros(len(symbols), dtype=int) if self.doubting else symbols.unstored.first_us(len(symbols))
             for code in codes:
-                until_us = int(horizon_us[code])
-                self.symbols.forget_before(code, until_us, 0 if self.doubting else until_us)
+                symbols.forget_before(code, int(horizon_us[code]), int(stored_us[code]))
 
     def open_bars(self, timeframe: str, codes: set[int]) -> Bars:
         """The open bars of some symbols."""

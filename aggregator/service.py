@@ -118,6 +118,7 @@ class Service:
         self._live = LiveBars(settings, self._client)
         self._tail = Tail(self._client, stream_names(settings)[shard], settings.batch_rows)
         self._next_commit_s = self._next_look_s = 0.0
+        self._noted = START  # once the writers have passed it, all is stored that was read before it was noted
         self._held = Outcome()  # of the turns since the last commit
         self._facts: dict[str, int | float] = {"trades": 0, "repeated": 0, "late": 0, "bars": 0, "commits": 0, "commit_s": 0.0}
 
@@ -138,7 +139,7 @@ class Service:
         publish(self._client, found.events)
         run_id = server_identity(self._client)
         self._store.run_id = run_id
-        self._tail.position = found.position
+        self._tail.position = self._noted = found.position
         added = checkpoint.restore(self._core, found.state) if found.state is not None else []
         self._store.load_pairs()
         if added:
@@ -170,14 +171,13 @@ class Service:
             log.warning("the writers were ahead, and the stream may have lost what they stored; %d days are rebuilt", marked)
         stored_us = self._store.stored_since_us(DOUBT_US)
         self._tail.catch_up_from(from_start)
+        self._noted = self._tail.position
         self._held.marks += self._core.doubt(reason, DOUBT_US, stored_us)
         self._commit()
 
     def _turn(self) -> None:
         if time.monotonic() >= self._next_look_s:
-            self._next_look_s = time.monotonic() + LOOK_S
-            if not self._tail.holds_position():
-                self._doubt("the stream was emptied or changed", from_start=True)
+            self._look()
         before = self._tail.position
         entries = self._tail.read(BLOCK_MS, len(self._core.symbols))
         if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
@@ -198,6 +198,18 @@ class Service:
             self._live.tell(self._core, changed)
         if self._heartbeat.due():
             self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
+
+    def _look(self) -> None:
+        """Is the stream the one that was read, and what of it is stored? The writers are asked first: of a stream that was
+        emptied and filled again their answer means nothing.
+        """
+        self._next_look_s = time.monotonic() + LOOK_S
+        stored = writers_position(self._client, self._tail.stream)
+        if not self._tail.holds_position():
+            self._doubt("the stream was emptied or changed", from_start=True)
+        elif (stored or START) >= self._noted:
+            self._core.note_stored()
+            self._noted = self._tail.position
 
     def _is_commit_due(self) -> bool:
         """Bars are committed as they close; while much waits to be read, those of a second at once: a commit costs as much as

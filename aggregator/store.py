@@ -15,13 +15,14 @@ from aggregator.events import closed_events
 from aggregator.intervals import Hole, Interval
 from aggregator.pairstage import ROWS_LOCK, PairStage
 from aggregator.statstage import StatStage
+from aggregator.unstored import NEVER_US
 from common.database import transaction
 from common.events import Event
 from common.gaps import Gap, missing_pieces
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.streams import EntryId, stream_names, stream_of
-from common.trades import from_us
+from common.trades import US_PER_DAY, from_us
 
 _MARK = "INSERT INTO dirty_ranges (symbol, first_us, last_us, stream, entry_ms, entry_seq, reason) VALUES %s"
 _HOLE = "INSERT INTO gaps (symbol, first_id, last_id, from_us, to_us) VALUES %s ON CONFLICT DO NOTHING"
@@ -46,11 +47,10 @@ SELECT symbol, (extract(epoch FROM first) * 1000000)::bigint, (extract(epoch FRO
     %(stream)s, 0, 0, 'other counts than the ticks', true
 FROM ticks LEFT JOIN bars USING (symbol) WHERE ticks.n IS DISTINCT FROM bars.n
 """
-_FIRST_SINCE = """
-WITH recent AS MATERIALIZED (
-    SELECT trade_id, timestamp FROM raw_ticks
-    WHERE symbol = %(symbol)s AND trade_id BETWEEN %(low)s AND %(high)s AND timestamp >= %(since)s AND timestamp < %(end)s)
-SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM recent ORDER BY trade_id LIMIT 1
+_LAST_BEFORE = """
+SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM raw_ticks
+WHERE symbol = %(symbol)s AND trade_id BETWEEN %(low)s AND %(high)s AND timestamp >= %(start)s AND timestamp < %(since)s
+ORDER BY trade_id DESC LIMIT 1
 """
 _STORED_UP_TO = """
 SELECT coalesce(greatest(min(position_ms), max(position_ms) - %s), 0) FROM writer_positions WHERE stream = %s
@@ -62,13 +62,14 @@ _RELOADS = "DELETE FROM pair_reloads WHERE symbol = ANY(%s) RETURNING symbol, ti
 def _lost_of(cursor: Cursor, name: str, seen: Interval, since_us: int) -> list[Hole]:
     """Ids of one interval that are not stored.
 
-    One that began earlier is cut at the first stored since then, not to look at a whole day; one that began later may lack its
+    One that began earlier is cut at the last stored before then, not to look at a whole day; one that began later may lack its
     first ids.
     """
     first_id, first_us = seen.low, seen.low_us
     if first_us < since_us:
-        cursor.execute(_FIRST_SINCE, {
-            "symbol": name, "low": seen.low, "high": seen.high, "since": from_us(since_us), "end": from_us(seen.high_us + 1),
+        start_us = seen.low_us - seen.low_us % US_PER_DAY
+        cursor.execute(_LAST_BEFORE, {
+            "symbol": name, "low": seen.low, "high": seen.high, "start": from_us(start_us), "since": from_us(since_us),
         })  # fmt: skip
         first_id, first_us = cursor.fetchone() or (first_id, first_us)
     gap = Gap(name, first_id, seen.high, first_us, seen.high_us)
@@ -137,14 +138,17 @@ class BarsStore:
     def lost_ids(self, since_us: int | None) -> list[tuple[str, Hole]]:
         """Ids that the core has seen, of trades stamped after that (None: in any that it remembers), and that are not stored.
 
-        Of symbols whose ids follow on each other only.
+        On a day of which the core has read trades that may not be stored, from the first of them on, if that is earlier. Of
+        symbols whose ids follow on each other only.
         """
         symbols, lost = self._core.symbols, list[tuple[str, Hole]]()
+        feared_us = symbols.unstored.doubted.first_by_day()
         with transaction(self._connection), self._connection.cursor() as cursor:
             for code, name in enumerate(symbols.names):
                 for seen in [] if symbols.loose_ids[code] else symbols.seen[code].intervals:
-                    if seen.high_us >= (since_us or 0) and seen.high >= 0:
-                        lost += [(name, hole) for hole in _lost_of(cursor, name, seen, since_us or 0)]
+                    first_us = min(since_us or 0, feared_us.get((code, seen.day), NEVER_US))
+                    if seen.high_us >= first_us and seen.high >= 0:
+                        lost += [(name, hole) for hole in _lost_of(cursor, name, seen, first_us)]
         return lost
 
     def mark_differing_days(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from aggregator.intervals import Hole, Interval, SeenIds
+from aggregator.unstored import Unstored
 
 Array = np.ndarray[Any, Any]
 #: Columns of int64 and what they start with.
@@ -37,6 +38,7 @@ class Symbols:
         self.codes: dict[str, int] = {}
         self.seen: list[SeenIds] = []
         self.content_ids: list[dict[int, int]] = []  # id -> stamp, for ids that are not contiguous
+        self.unstored = Unstored()
         for name in _COLUMNS:
             setattr(self, name, np.zeros(0, dtype=np.int64))
 
@@ -65,6 +67,7 @@ class Symbols:
         for column in _COLUMNS:
             getattr(self, column)[-1] = getattr(other, column)[code]
         self.seen[-1], self.content_ids[-1] = other.seen[code], other.content_ids[code]
+        self.unstored.take_over(other.unstored, code, self.codes[name])
         return self.codes[name]
 
     def holes(self, code: int) -> list[Hole]:
@@ -92,7 +95,8 @@ class Symbols:
         columns = {name: getattr(self, name).tolist() for name in _COLUMNS}
         seen = [[ids.floor_id, [list(interval) for interval in ids.intervals], ids.left] for ids in self.seen]
         content = [list(ids.items()) for ids in self.content_ids]
-        return {"names": self.names, "columns": columns, "seen": seen, "content": content}
+        unstored = self.unstored.to_json()
+        return {"names": self.names, "columns": columns, "seen": seen, "content": content, "unstored": unstored}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> "Symbols":
@@ -103,4 +107,5 @@ class Symbols:
             setattr(self, name, np.array(state["columns"][name], dtype=np.int64))
         self.seen = [SeenIds([Interval(*interval) for interval in runs], floor, *left) for floor, runs, *left in state["seen"]]
         self.content_ids = [dict(map(tuple, items)) for items in state["content"]]
+        self.unstored = Unstored(*state.get("unstored", ()))
         return self

@@ -49,6 +49,10 @@ class ByHand:
             self.service._turn()
         self.service._commit()
 
+    def unstored_since_us(self) -> int:
+        """First stamp of what the aggregator has read of symbol 0, and does not know to be stored."""
+        return int(self.service._core.symbols.unstored.first_us(1)[0])
+
     def quiet(self, seconds: int) -> None:
         """Nothing comes for a while."""
         self.service._core.on_time((int(time.time()) + seconds) * 1000, self.service._held)

@@ -38,6 +38,7 @@ class House:
         self._writer = connect_database(settings, "test writer")
         self.ticks = TickStore(self._writer, "worker-0")
         self.leaves, self.now_ms, self.events = BarLeaves(), START_US // 1000, list[Event]()
+        self.all_stored = True  # of what was read since the last doubt
         self.start()
 
     def start(self) -> None:
@@ -60,11 +61,14 @@ class House:
     def take(self, trades: Sequence[Trade], src: str = "binance.trade") -> None:
         """An entry of these trades through both readers."""
         self.read(*self.write(trades, src))
+        if self.all_stored:
+            self.core.note_stored()
 
     def see(self, trades: Sequence[Trade], src: str = "binance.trade") -> None:
         """An entry of these trades that only the aggregator reads: Redis forgets it before a writer comes."""
         self.now_ms = max(self.now_ms, max(trade.event_us for trade in trades) // 1000) + 1
         entries = [Entry(EntryId(self.now_ms, 0), src, encode_rows(trades).encode())]
+        self.all_stored = False
         self.read(entries, read_entries(entries, Limits(0, 0)))
 
     def read(self, entries: list[Entry], batch: Batch) -> None:
@@ -80,7 +84,7 @@ class House:
 
     def doubt(self, back_us: int = 3600 * SECOND) -> None:
         """The aggregator finds the stream changed."""
-        stored_us = self.store.stored_since_us(back_us)
+        stored_us, self.all_stored = self.store.stored_since_us(back_us), True
         self.commit(Outcome(marks=self.core.doubt("the stream was emptied", back_us, stored_us)))
 
     def trust(self) -> None:

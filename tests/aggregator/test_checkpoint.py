@@ -111,11 +111,12 @@ def test_a_timeframe_that_was_not_built_before_starts_unproved():
 
 
 def test_a_checkpoint_of_the_format_before_is_read(settings, database):
-    """It knew no left side of what a doubt forgot."""
+    """It knew no left side of what a doubt forgot, and not what may not be stored."""
     core = Core(TIMEFRAMES, lateness_ms=500)
     step(core, [Trade("A", 1, START_US, "1", "1")], START_US // 1000)
     old = checkpoint.to_json(core)
     old["format"], old["symbols"]["seen"] = 4, [each[:2] for each in old["symbols"]["seen"]]
+    del old["symbols"]["unstored"]
     with transaction(database), database.cursor() as cursor:
         checkpoint.take_over(cursor, 0)
         cursor.execute("UPDATE checkpoints SET position_ms = 7, state = %s", (zlib.compress(orjson.dumps(old)),))
@@ -123,6 +124,9 @@ def test_a_checkpoint_of_the_format_before_is_read(settings, database):
     assert found.position.ms == 7 and found.state
     again = Core(TIMEFRAMES, lateness_ms=500)
     assert checkpoint.restore(again, found.state) == []
+    core.doubt("it knows", 0, 0)
+    core.trust()
+    again.trust()
     assert again.symbols.to_json() == core.symbols.to_json()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aggregator.unstored import NEVER_US
 from common.trades import Trade
 from tests.aggregator.by_hand import ByHand
 from tests.aggregator.house import SECOND, each_second
@@ -61,6 +62,25 @@ def test_twice_and_nothing_was_read_in_between(by_hand: ByHand, trades: list[Tra
     by_hand.start()
     by_hand.aggregate()
     by_hand.send(trades[70:])
+    by_hand.write()
+    check_bars(by_hand)
+
+
+def test_while_writers_are_far_behind(by_hand: ByHand, trades: list[Trade]) -> None:
+    """The aggregator asks how far they are: what they had stored when Redis was flushed is not in question."""
+    by_hand.start()
+    for at in range(0, 10, 5):
+        by_hand.send(trades[at : at + 5])
+        by_hand.write()
+        by_hand.aggregate()
+    assert by_hand.unstored_since_us() == NEVER_US
+    by_hand.send(trades[10:90])
+    by_hand.aggregate()
+    assert by_hand.unstored_since_us() == trades[10].event_us
+    by_hand.client.flushall()
+    by_hand.aggregate()
+    assert by_hand.unstored_since_us() == NEVER_US
+    by_hand.send(trades[90:])
     by_hand.write()
     check_bars(by_hand)
 

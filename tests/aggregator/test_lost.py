@@ -12,6 +12,12 @@ OPEN_GAPS = "SELECT first_id, last_id FROM gaps WHERE state = 'open' ORDER BY fi
 IDS = {"venue": ("binance.trade", lambda n: n), "client": ("api.trade", lambda n: 3 * n), "content": ("api", lambda n: -n)}
 
 
+def missing(house: House) -> list[tuple[str, int]]:
+    """Every id that a gap names, as often as one does."""
+    gaps = house.rows("SELECT symbol, first_id, last_id FROM gaps WHERE state = 'open' ORDER BY symbol, first_id")
+    return [(symbol, number) for symbol, first_id, last_id in gaps for number in range(first_id, last_id + 1)]
+
+
 def forty(kind: str = "venue") -> list[Trade]:
     made = each_second("A", [str(100 + n) for n in range(40)])
     return [trade._replace(trade_id=IDS[kind][1](trade.trade_id)) for trade in made]
@@ -30,6 +36,29 @@ def test_ids_that_nobody_stored_are_a_gap_wherever_they_lie(house: House, lost: 
     assert house.rows(OPEN_GAPS) == [(lost.start + 1, lost.stop)]
 
 
+def test_an_id_of_a_slow_symbol_is_a_gap_though_a_later_one_is_stored(house: House) -> None:
+    trades = [Trade("A", n, START_US + n * 600 * SECOND, "1", "1", "b") for n in range(1, 12)]
+    house.take(trades[:9])
+    house.core.note_stored()
+    house.see(trades[9:10])
+    house.take(trades[10:])
+    house.doubt(120 * SECOND)
+    house.trust()
+    assert house.rows(OPEN_GAPS) == [(10, 10)]
+
+
+def test_ids_of_an_import_are_a_gap(house: House) -> None:
+    """Stamped long before what was last stored."""
+    trades = each_second("A", ["1"] * 20, start_us=START_US - 3 * US_PER_DAY)
+    house.take(each_second("A", ["1"], first_id=21))
+    house.take(trades[:10])
+    house.see(trades[10:15])
+    house.take(trades[15:])
+    house.doubt(120 * SECOND)
+    house.trust()
+    assert house.rows(OPEN_GAPS) == [(11, 15)]
+
+
 def test_ids_that_a_day_began_with_are_a_gap(house: House) -> None:
     """The intervals of a day are its own."""
     midnight_us = START_US - START_US % US_PER_DAY + US_PER_DAY
@@ -42,17 +71,37 @@ def test_ids_that_a_day_began_with_are_a_gap(house: House) -> None:
     assert house.rows(OPEN_GAPS) == [(11, 12)]
 
 
-def test_ids_that_a_day_ended_with_are_a_gap(house: House) -> None:
-    """By the end of the doubt their bars are closed in every timeframe."""
+@pytest.mark.parametrize("doubts_first", [True, False])
+def test_ids_that_a_day_ended_with_are_a_gap(house: House, doubts_first: bool) -> None:
+    """By the end of the doubt, or even before it, their bars are closed in every timeframe."""
     midnight_us = START_US - START_US % US_PER_DAY + US_PER_DAY
     trades = each_second("A", ["1"] * 14, start_us=midnight_us - 10 * SECOND)
     house.take(trades[:8])
     house.see(trades[8:10])
-    house.doubt()
+    if doubts_first:
+        house.doubt()
     house.take(trades[10:])
     house.quiet(700)
+    house.doubt()
     house.trust()
     assert house.rows(OPEN_GAPS) == [(9, 10)]
+
+
+@pytest.mark.parametrize("kind", IDS)
+@pytest.mark.parametrize("every_s", [1, 600], ids=["ten minutes", "four days"])
+def test_bars_of_what_writers_far_behind_had_not_stored_are_none(house: House, kind: str, every_s: int) -> None:
+    """They had closed long before the doubt, which looks back two minutes without regard to what was read and not stored."""
+    src, made = IDS[kind][0], [Trade("A", IDS[kind][1](n), START_US + n * every_s * SECOND, "1", "1", "b") for n in range(1, 601)]
+    house.take(made[:5], src)
+    for at in range(5, 590, 65):
+        house.see(made[at : at + 65], src)
+    house.doubt(120 * SECOND)
+    house.trust()
+    house.take(made[590:], src)
+    house.quiet(700)
+    house.rebuild_marks()
+    assert house.differences() == []
+    assert missing(house) == ([("A", number) for number in range(6, 591)] if kind == "venue" else [])
 
 
 @pytest.mark.parametrize("closed_s", [0, 2, 70, 400])
