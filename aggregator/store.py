@@ -18,7 +18,7 @@ from aggregator.statstage import StatStage
 from aggregator.unstored import NEVER_US
 from common.database import transaction
 from common.events import Event
-from common.gaps import Gap, missing_pieces
+from common.gaps import Gap, cut, missing_pieces
 from common.partitions import leaf_ranges
 from common.settings import Settings
 from common.streams import EntryId, stream_names, stream_of
@@ -52,6 +52,10 @@ SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint FROM raw_tick
 WHERE symbol = %(symbol)s AND trade_id BETWEEN %(low)s AND %(high)s AND timestamp >= %(start)s AND timestamp < %(since)s
 ORDER BY trade_id DESC LIMIT 1
 """
+_NAMED = """
+SELECT symbol, first_id, last_id, from_us, to_us FROM gaps
+WHERE symbol = %s AND state <> 'closed' AND first_id <= %s AND last_id >= %s AND from_us <= %s AND to_us >= %s ORDER BY first_id
+"""
 _STORED_UP_TO = """
 SELECT coalesce(greatest(min(position_ms), max(position_ms) - %s), 0) FROM writer_positions WHERE stream = %s
 """
@@ -74,7 +78,23 @@ def _lost_of(cursor: Cursor, name: str, seen: Interval, since_us: int) -> list[H
         first_id, first_us = cursor.fetchone() or (first_id, first_us)
     gap = Gap(name, first_id, seen.high, first_us, seen.high_us)
     pieces = missing_pieces(cursor, gap, min(first_us, seen.high_us), max(first_us, seen.high_us))
-    return [Hole(piece.first_id, piece.last_id, piece.from_us, piece.to_us) for piece in pieces]
+    return [Hole(*rest[1:]) for piece in pieces for rest in _unnamed(cursor, piece)]
+
+
+def _unnamed(cursor: Cursor, gap: Gap) -> list[Gap]:
+    """The parts of a gap that no open or lost one of its day names: an id is missing once, however often it was seen."""
+    stamps = gap.to_us + US_PER_DAY, gap.from_us - US_PER_DAY
+    cursor.execute(_NAMED, (gap.symbol, gap.last_id, gap.first_id, *stamps))
+    parts = [gap]
+    for named in (Gap(symbol, int(first_id), int(last_id), *ends) for symbol, first_id, last_id, *ends in cursor.fetchall()):
+        parts = [rest for part in parts for rest in _without(part, named)]
+    return parts
+
+
+def _without(gap: Gap, named: Gap) -> list[Gap]:
+    if named.first_id > gap.last_id or named.last_id < gap.first_id:
+        return [gap]
+    return [part for part, state in cut(gap, named) if state == "open"]
 
 
 class BarsStore:
@@ -136,7 +156,8 @@ class BarsStore:
         return max(0, min([*watermarks, int(row[0]) * 1000 if row else 0]) - back_us)
 
     def lost_ids(self, since_us: int | None) -> list[tuple[str, Hole]]:
-        """Ids that the core has seen, of trades stamped after that (None: in any that it remembers), and that are not stored.
+        """Ids that the core has seen, of trades stamped after that (None: in any that it remembers), and that are neither stored
+        nor named by a gap.
 
         On a day of which the core has read trades that may not be stored, from the first of them on, if that is earlier. Of
         symbols whose ids follow on each other only.

@@ -104,6 +104,22 @@ def test_bars_of_what_writers_far_behind_had_not_stored_are_none(house: House, k
     assert missing(house) == ([("A", number) for number in range(6, 591)] if kind == "venue" else [])
 
 
+@pytest.mark.parametrize("again", [slice(10, 16), slice(8, 13), slice(8, 18), slice(11, 12)], ids=str)
+def test_an_id_that_is_lost_twice_is_in_one_gap(house: House, again: slice) -> None:
+    trades = forty()
+    house.take(trades[:8])
+    for lost in (slice(10, 13), again):
+        house.see(trades[lost])
+        house.doubt()
+        house.trust()
+    named = missing(house)
+    house.take(trades[18:])
+    house.quiet(400)
+    house.rebuild_marks()
+    assert len(set(named)) == len(named) and set(named) >= {("A", 1 + at) for at in [10, 11, 12, *range(again.start, again.stop)]}
+    assert missing(house) == [("A", number) for number in range(9, 19)] and house.differences() == []
+
+
 @pytest.mark.parametrize("closed_s", [0, 2, 70, 400])
 @pytest.mark.parametrize("in_doubt", [True, False])
 @pytest.mark.parametrize("kind", IDS)
