@@ -86,13 +86,19 @@ def test_a_new_bar_is_drawn_within_seconds_of_its_trades(dashboard: Dashboard) -
 #: A chart follows the other a frame later: what has just come is given some.
 _NEWEST_IN_BOTH = """async () => {
   let places = [0, Infinity];
-  for (let frame = 0; frame < 4 && Math.abs(places[0] - places[1]) > 1; frame += 1) {
+  for (let frame = 0; frame < 12 && Math.abs(places[0] - places[1]) > 1; frame += 1) {
     await new Promise(requestAnimationFrame);
     const { time } = window.gems.pairRows().at(-1);
     places = ["candles", "spread"].map((name) => window.gems.xOf(name, time));
   }
   return places;
 }"""
+
+
+_PLACES = """() => [["candles", "bars"], ["spread", "pairRows"]].map(([name, what]) => {
+  const times = window.gems[what]().map((row) => row.time);
+  return [times.length, ...[times[0], times.at(-2), times.at(-1)].map((time) => [time, window.gems.xOf(name, time)])];
+})"""
 
 
 def test_the_newest_moment_stands_at_the_same_place_in_both_charts(dashboard: Dashboard) -> None:
@@ -103,7 +109,7 @@ def test_the_newest_moment_stands_at_the_same_place_in_both_charts(dashboard: Da
         wait_until(lambda: dashboard.look("bars")[-1]["time"] > newest, 60, "newer bar")  # noqa: B023 - called at once
         wait_until(lambda: dashboard.look("pairRows")[-1]["time"] > newest, 60, "newer row of the pair")  # noqa: B023
         candle, row = dashboard.page.evaluate(_NEWEST_IN_BOTH)
-        assert candle == pytest.approx(row, abs=1)
+        assert candle == pytest.approx(row, abs=1), dashboard.page.evaluate(_PLACES)
 
 
 def test_the_page_asks_no_other_host_and_has_no_fault(dashboard: Dashboard) -> None:
