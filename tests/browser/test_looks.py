@@ -75,10 +75,9 @@ def test_what_stands_beside_a_live_value_rests(page_of: Opens) -> None:
 def test_both_charts_have_the_wider_axis(page_of: Opens) -> None:
     dashboard = page_of("?symbol=SOLUSDT")
     wait_until(lambda: len(dashboard.look("pairRows")) > 800, 60, "rows of the pair")
-    dashboard.frame()
     widths = "['price-chart', 'pair-chart'].map((id) => document.querySelector(`#${id} table tr td:nth-child(3)`).offsetWidth)"
+    wait_until(lambda: len(set(dashboard.page.evaluate(widths))) == 1, 60, "axes of one width")  # nothing else comes here
     before = dashboard.page.evaluate(widths)
-    assert before[0] == before[1]
     dashboard.page.evaluate(
         "import('/static/js/page.js').then(({ page }) => {"
         " page.priceChart.candles.applyOptions({ priceFormat: { type: 'price', precision: 14, minMove: 1e-14 } }); })"

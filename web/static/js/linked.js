@@ -2,6 +2,7 @@
  * Where none is touched the first leads, so that what comes live leaves the same moment one above the other. */
 
 import { axis } from "./colours.js";
+import { eachFrame } from "./dom.js";
 
 const NEAR = 60; // rows to look back for a moment that both have
 
@@ -24,7 +25,8 @@ export function link(charts, stepS) {
       if (move.sourceEvent) followers.forEach((follower) => follower.point(move.time)); // its legend alone
     });
   }
-  return align;
+  const later = eachFrame(() => requestAnimationFrame(align)); // a chart finds out how wide its axis must be as it paints
+  return () => { align(); later(); };
 }
 
 /** The widest axis is everybody's. */
