@@ -7,7 +7,7 @@ what changed. `revision` rises only where a value did.
 import io
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2 import errors
@@ -15,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from aggregator.core import Closed
+from aggregator.keeping import keep
 from aggregator.symbols import Symbols
 from common.codec import iso_us
 from common.partitions import ensure_month_leaves
@@ -126,17 +127,6 @@ def settle(cursor: Cursor) -> list[Settled]:
     keep(cursor, _KEEP_OLD, _LIFT_OLD)
     cursor.execute(_SETTLE)
     return [Settled(*row) for row in cursor.fetchall()]
-
-
-def keep(cursor: Cursor, statement: str, lift: str, params: Any = None) -> None:
-    """Keep bars as they are; one whose revision is kept already is lifted first, for both are what was known at their time."""
-    cursor.execute("SAVEPOINT keeping")
-    try:
-        cursor.execute(statement, params)
-    except errors.UniqueViolation:
-        cursor.execute("ROLLBACK TO SAVEPOINT keeping")
-        cursor.execute(lift, params)
-        cursor.execute(statement, params)
 
 
 def _lines(timeframe: str, closed: Closed, symbols: Symbols) -> Iterable[str]:

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import orjson
-from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor
 
+from aggregator.keeping import keep
 from aggregator.legs import Row
 from aggregator.pairmath import NAMES
 from aggregator.pairmath.statistics import FLOOR
@@ -148,7 +148,7 @@ def revise_rows(cursor: Cursor, changed: Sequence[Made], new: Sequence[Made], as
     """Rewrite changed rows and keep what they were; write new ones. Tests are asked of new rows whose block is in `asked`."""
     if changed:
         _stage(cursor, changed)
-        _keep(cursor, _KEEP, _LIFT_CHANGED)
+        keep(cursor, _KEEP, _LIFT_CHANGED)
         for statement in (_ASK_AGAIN, _REVISE, _UNTEST):
             cursor.execute(statement)
     if new:
@@ -157,18 +157,7 @@ def revise_rows(cursor: Cursor, changed: Sequence[Made], new: Sequence[Made], as
 
 def remove_rows(cursor: Cursor, key: SeriesKey, stamps_us: Iterable[int]) -> None:
     """Rows that no bars stand for any more; they stay as revisions."""
-    _keep(cursor, _GONE, _LIFT_GONE, (*key, [from_us(stamp) for stamp in stamps_us]))
-
-
-def _keep(cursor: Cursor, keep: str, lift: str, params: Any = None) -> None:
-    """Keep rows as they are. Without the lift, `tasks` would be refused at each attempt, and pairs never follow again."""
-    cursor.execute("SAVEPOINT keeping")
-    try:
-        cursor.execute(keep, params)
-    except errors.UniqueViolation:
-        cursor.execute("ROLLBACK TO SAVEPOINT keeping")
-        cursor.execute(lift, params)
-        cursor.execute(keep, params)
+    keep(cursor, _GONE, _LIFT_GONE, (*key, [from_us(stamp) for stamp in stamps_us]))
 
 
 def stored_rows(cursor: Cursor, key: SeriesKey, first_us: int, last_us: int) -> dict[int, tuple[Any, ...]]:
@@ -264,7 +253,7 @@ def carry_result(cursor: Cursor, key: SeriesKey, block_us: int, length_us: int) 
     """
     span = {"start": from_us(max(0, block_us - length_us)), "end": from_us(block_us + length_us)}
     params = {**key._asdict(), **span, "block_us": block_us, "length_us": length_us}
-    _keep(cursor, _CARRY_KEEP, _CARRY_LIFT, params)
+    keep(cursor, _CARRY_KEEP, _CARRY_LIFT, params)
     cursor.execute(_CARRY, params)
 
 

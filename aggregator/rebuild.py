@@ -17,6 +17,7 @@ from psycopg2.extras import execute_values
 from aggregator import barstore
 from aggregator.alerting import inbox
 from aggregator.barstore import BarLeaves, Settled
+from aggregator.keeping import keep
 from common.database import transaction
 from common.gaps import keep_missing, missing_pieces, row_of
 from common.streams import stream_of
@@ -156,7 +157,7 @@ def _stage(cursor: Cursor, span: Span, timeframes: Sequence[str], closed_us: int
             bars = {**named, "timeframe": timeframe, "length": lengths[timeframe]}
             bars |= {"start": from_us(start_us), "end": from_us(end_us)}
             cursor.execute(_ROLL_UP, bars)
-            barstore.keep(cursor, _EMPTY, _LIFT_TICKLESS, bars)
+            keep(cursor, _EMPTY, _LIFT_TICKLESS, bars)
 
 
 def _fill_parts(cursor: Cursor, named: dict[str, object]) -> None:
