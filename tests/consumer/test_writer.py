@@ -77,6 +77,21 @@ def test_what_redis_forgets_during_the_commit_is_marked(settings, redis_client, 
     assert rows(database, MARKS) == [(*day, 0, True) for day in days]
 
 
+def test_marks_that_fail_are_made_when_the_writer_starts_over(settings, redis_client, database):
+    rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
+    with a_writer(settings):
+        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
+        send(redis_client, trade(1))
+        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        redis_client.flushall()
+        rows(database, "ALTER TABLE dirty_ranges RENAME TO away")
+        rows(database, "SELECT pg_advisory_unlock(42)")
+        wait(lambda: stored_ids(database) == [1], "stored")
+        wait(lambda: int(redis_client.hget(done_key(STREAM), "worker-1") or 0) == 1, "acknowledgement that came to nothing")
+        rows(database, "ALTER TABLE away RENAME TO dirty_ranges")
+        wait(lambda: rows(database, MARKS) == [("A", NOW_US, NOW_US, 0, True)], "marks, though nothing more comes")
+
+
 def test_what_is_to_be_marked_is_kept_until_it_is(settings, database):
     forgotten = Forgotten()
     forgotten.note(STREAM, to_columns([trade(1)], [0]))
