@@ -30,7 +30,7 @@ from common.lifecycle import Stop, backoff_s
 from common.log import get_logger
 from common.settings import Settings
 from common.sources import ids_follow_on
-from common.streams import START, TRANSIENT, Entry, connect_redis, server_identity, stream_names, writers_position
+from common.streams import START, TRANSIENT, Entry, EntryId, connect_redis, server_identity, stream_names, writers_position
 
 Array = np.ndarray[Any, Any]
 OUTAGES = (*TRANSIENT, redis.ResponseError, psycopg2.Error)
@@ -178,19 +178,11 @@ class Service:
     def _turn(self) -> None:
         if time.monotonic() >= self._next_look_s:
             self._look()
-        before = self._tail.position
-        entries = self._tail.read(BLOCK_MS, len(self._core.symbols))
-        if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
-            self._doubt("the stream was emptied or changed", from_start=True)
-            return
-        if entries:
-            self._take(entries)
-        elif now_ms := self._tail.quiet_until_ms():
-            self._core.on_time(now_ms, self._held)
-        if self._core.doubting and self._tail.has_caught_up(writers_position(self._client, self._tail.stream)):
-            self._note_lost(self._held)
-            self._core.trust()
-            self._next_commit_s = 0.0
+        stored = writers_position(self._client, self._tail.stream) if self._core.doubting else None
+        if self._core.doubting and self._tail.has_caught_up(stored):
+            self._settle(stored or START)
+        else:
+            self._read()
         changed, self._held.changed = self._held.changed, set()
         if self._is_commit_due():
             self._commit()
@@ -198,6 +190,28 @@ class Service:
             self._live.tell(self._core, changed)
         if self._heartbeat.due():
             self._heartbeat.tell({**self._facts, "position": str(self._tail.position), "doubting": int(self._core.doubting)})
+
+    def _read(self) -> None:
+        """Take what has come since the last time, or the time if that was nothing."""
+        before = self._tail.position
+        entries = self._tail.read(BLOCK_MS, len(self._core.symbols))
+        if entries and not self._tail.holds_all_up_to(before):  # new ones hide from the next look that it was emptied before
+            self._doubt("the stream was emptied or changed", from_start=True)
+        elif entries:
+            self._take(entries)
+        elif now_ms := self._tail.quiet_until_ms():
+            self._core.on_time(now_ms, self._held)
+
+    def _settle(self, stored: EntryId) -> None:
+        """End a doubt. Nothing is read until the writers have all that was: what they lack then is lost, and not just late."""
+        if stored < self._tail.position:
+            self._stop.wait(TURN_S)
+        elif not self._tail.holds_position():
+            self._doubt("the stream was emptied or changed", from_start=True)
+        else:
+            self._note_lost(self._held)
+            self._core.trust()
+            self._next_commit_s = 0.0
 
     def _look(self) -> None:
         """Is the stream the one that was read, and what of it is stored? The writers are asked first: of a stream that was

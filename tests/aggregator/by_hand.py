@@ -1,5 +1,6 @@
 """A writer, the aggregator's own loop and the rebuild on the real servers, each of them moved by the test alone."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -42,12 +43,17 @@ class ByHand:
         self.service = Service(self.settings, Stop(), 0, self._sessions[-1])
         self.service._start()
 
-    def aggregate(self, turns: int = 3) -> None:
-        """The aggregator looks at the stream, reads what is there, and commits."""
+    def aggregate(self, turns: int = 3, looks: bool = True) -> None:
+        """The aggregator looks at the stream, reads what is there, and commits; `looks` False: by chance the look is not due."""
         for _ in range(turns):
-            self.service._next_look_s = 0.0
+            self.service._next_look_s = 0.0 if looks else math.inf
             self.service._turn()
         self.service._commit()
+
+    @property
+    def is_doubting(self) -> bool:
+        """Until the aggregator trusts its memory again."""
+        return self.service._core.doubting
 
     def unstored_since_us(self) -> int:
         """First stamp of what the aggregator has read of symbol 0, and does not know to be stored."""
