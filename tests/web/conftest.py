@@ -1,15 +1,25 @@
 """The app over the test's own database and Redis."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from common.settings import Settings
+from web import metrics, readiness
 from web.app import close_app, create_app
+from web.queries import metrics as counts
 
 NOWHERE = "postgresql://x@127.0.0.1:1/x"
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes and scrapes wait: a store that answers late, because the machine is busy, is not away."""
+    for module, name in ((readiness, "asked"), (counts, "asked"), (readiness, "hasty_redis"), (metrics, "hasty_redis")):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), seconds=60.0))
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from web.families import FAMILIES
 from web.live import Hub
 from web.metrics import Together
 
+pytestmark = pytest.mark.usefixtures("patient")
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

@@ -19,7 +19,7 @@ from tests.web.test_metrics import Samples, scrape, value
 
 ROWS = "BTCUSDT,{n},2026-11-23T07:00:00.123456Z,43000.12,0.0123,b,\n"
 ASKED, WORKERS = 60, 3
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("patient")]
 
 
 def test_commits_are_timed_and_a_database_that_takes_nothing_is_named(

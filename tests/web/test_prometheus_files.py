@@ -23,6 +23,7 @@ RULES = [rule for group in yaml.safe_load((ROOT / "docs/prometheus-rules.yml").r
 DASHBOARD = json.loads((ROOT / "docs/grafana-dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 TARGETS = [target for panel in PANELS for target in panel["targets"]]
+pytestmark = pytest.mark.usefixtures("patient")
 #: Added by Prometheus itself.
 OF_PROMETHEUS = {"instance", "job"}
 

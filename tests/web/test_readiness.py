@@ -22,6 +22,8 @@ from tests.web.killable import KillableWeb
 from web import readiness
 from web.app import close_app, create_app
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
