@@ -20,7 +20,8 @@ from tests.servers import FreshDatabases, private_servers
 if TYPE_CHECKING:
     from tests.pieces import LongestFirst
 
-hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no failure
+#: A busy machine is no failure.
+hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("steady")
 for _name in [name for name in os.environ if name.startswith("GEMS_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test

@@ -69,7 +69,7 @@ def desk(browser: "Browser", running: Instance) -> Iterator[Dashboard]:
 def dashboard(desk: Dashboard) -> Dashboard:
     """The dashboard with its default view; the page stays open from test to test, as it does all day."""
     desk.faults.clear()
-    return desk.open()
+    return desk.open_at_work()
 
 
 @pytest.fixture(scope="package")

@@ -10,7 +10,7 @@ from tests.processes.house import wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-#: What `open` takes for the present, and the rows of which it wants some.
+#: What `open_at_work` takes for the present, and the rows of which it wants some.
 NOW_S = 15
 ROWS = ("bars", "pairRows")
 
@@ -28,16 +28,21 @@ class Dashboard:
         page.on("request", lambda request: self.asked.append(request.url))
 
     def open(self) -> "Dashboard":
-        """Show the default view, loading the page only if another is shown, and wait until a z-score of this time is drawn.
-
-        While an instance that has just begun still makes bars of its history, the pair's are minutes behind the price's.
-        """
+        """Show the default view, loading the page only if another is shown, and wait until a z-score is drawn."""
         if self.address != self.home:
             self.page.goto(f"{self.url}/")
             self.home = self.address  # with the view in it, once the page has begun
         wait_until(lambda: any(row["z_score"] is not None for row in self.look("pairRows")[-1:]), 60, "z-score drawn")
         wait_until(lambda: self.look("live")["state"] == "live", 60, "live line")
-        wait_until(self.shows_now, 60, "rows of this time")
+        return self
+
+    def open_at_work(self) -> "Dashboard":
+        """As `open`, of an instance that trades: both charts show the present.
+
+        While an instance that has just begun still makes bars of its history, the pair's are minutes behind the price's.
+        """
+        self.open()
+        wait_until(self.shows_now, 120, "rows of this time")
         return self
 
     def shows_now(self) -> bool:

@@ -187,7 +187,7 @@ def _high(dashboard: Dashboard, moment: float) -> float:
 def test_after_a_sleep_everything_is_loaded_anew(running: Instance, browser: "Browser") -> None:
     page = browser.new_page()
     page.clock.install()
-    slept = Dashboard(page, running.url).open()
+    slept = Dashboard(page, running.url).open_at_work()
     slept.asked.clear()
     page.clock.fast_forward("10:00")
     wait_until(lambda: any("/api/stream?" in url and "since=" not in url for url in slept.asked), 60, "new line")

@@ -24,7 +24,7 @@ SIZES = {"dashboard": (1440, 1000), "dashboard-phone": (390, 844)}
 def test_a_picture_of_a_busy_page(running: Instance, browser: "Browser", name: str, scheme: Scheme) -> None:
     width, height = SIZES[name]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, is_mobile=width < 500)
-    dashboard = Dashboard(context.new_page(), running.url).open()
+    dashboard = Dashboard(context.new_page(), running.url).open_at_work()
     page = dashboard.page
     page.click("#scan-start")
     page.click("#backtest-form button")

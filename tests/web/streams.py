@@ -53,8 +53,8 @@ class Reader:
                 name, lines, comment = "", [], False
 
     def take(self, count: int) -> list[Event]:
-        """The next events."""
-        events = self.events()
+        """The next events; a heartbeat is none."""
+        events = (event for event in self.events() if event.name != ":")
         return [next(events) for _ in range(count)]
 
     def close(self) -> None:
