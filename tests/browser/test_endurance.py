@@ -10,6 +10,7 @@ import pytest
 
 from common.events import Event, publish
 from common.streams import connect_redis
+from tests.browser.events import bar, pair_row, send, stamp
 from tests.browser.looking import Dashboard
 from tests.browser.still import BARS, GAP_AT, REVISED_AT, StillHouse
 from tests.processes.house import wait_until
@@ -26,42 +27,13 @@ UPDATES = 360
 MOST_GROWTH = (4, 200, 200)
 
 
-def _stamp(start: datetime, number: int) -> str:
-    return (start + timedelta(seconds=number)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _bar(start: datetime, number: int, closed: bool = True) -> Event:
-    price = 43000 + number % 97
-    body = {
-        "symbol": "BTCUSDT", "timeframe": "1s", "timestamp": _stamp(start, number), "open": price, "high": price + 2,
-        "low": price - 2, "close": price + 1, "volume": 1.5, "tick_count": 3, "status": "complete", "revision": 0,
-        "closed": closed,
-    }  # fmt: skip
-    return Event("bar" if closed else "bar.open", body)
-
-
-def _pair_row(start: datetime, number: int) -> Event:
-    statistics = dict.fromkeys(("hedge_ratio", "intercept", "rolling_mean", "rolling_std", "correlation", "half_life"), 1.25)
-    body = {
-        "symbol_pair": "BTCUSDT_ETHUSDT", "timeframe": "1s", "window": 60, "method": "ols", "timestamp": _stamp(start, number),
-        "symbol1_price": 43000.5, "symbol2_price": 2200.25, "spread": number % 7,
-        "z_score": number % 7 - 3, "revision": 0, **statistics,
-    }  # fmt: skip
-    return Event("spread", body)
-
-
 def _alert(start: datetime, number: int) -> Event:
     body = {
         "alert_id": 1, "alert_type": "price_above", "symbol_pair": "BTCUSDT", "timeframe": "1s", "threshold": 1,
         "silenced": False,
-        "transition": ("triggered", "cleared")[number // 50 % 2], "value": 43000, "timestamp": _stamp(start, number),
+        "transition": ("triggered", "cleared")[number // 50 % 2], "value": 43000, "timestamp": stamp(start, number),
     }  # fmt: skip
     return Event("alert", body)
-
-
-def _send(still: StillHouse, events: list[Event]) -> None:
-    with connect_redis(still.settings) as client:
-        publish(client, events)
 
 
 def _feed(still: StillHouse, dashboard: Dashboard, start: datetime, numbers: range) -> None:
@@ -71,8 +43,8 @@ def _feed(still: StillHouse, dashboard: Dashboard, start: datetime, numbers: ran
     """
     for first in range(numbers.start, numbers.stop, PIECE):
         piece = range(first, min(first + PIECE, numbers.stop))
-        told = [event for number in piece for event in (_bar(start, number), _pair_row(start, number))]
-        _send(still, [*told, *(_alert(start, number) for number in piece[::50])])
+        told = [event for number in piece for event in (bar(start, number), pair_row(start, number))]
+        send(still, [*told, *(_alert(start, number) for number in piece[::50])])
         newest = (start + timedelta(seconds=piece[-1])).timestamp()
         wait_until(partial(_has_drawn, dashboard, newest), 60, "last bar of a piece")
         dashboard.page.clock.fast_forward("00:12")  # less than what the page takes for a sleep
@@ -131,7 +103,7 @@ def test_sixty_updates_a_second_leave_the_page_responsive(page_of: Opens, still:
     dashboard.page.evaluate(_COUNT_FRAMES)
     with connect_redis(still.settings) as client:
         for number in range(UPDATES):
-            publish(client, [_bar(start, number // 60, closed=False), _pair_row(start, number)])
+            publish(client, [bar(start, number // 60, closed=False), pair_row(start, number)])
             time.sleep(1 / 60)  # the rate that is meant, not a wait
             if number % 90 == 0:
                 dashboard.page.hover("#price-chart")
@@ -155,7 +127,7 @@ def test_an_update_is_drawn_at_once(page_of: Opens, still: StillHouse) -> None:
         dashboard.api("/api/ingestion/bars/?symbol=BTCUSDT&limit=1")
         dashboard.frame()
         sent_s = time.monotonic()
-        _send(still, [_bar(start, number, closed=False)])
+        send(still, [bar(start, number, closed=False)])
         wait_until(partial(_candle_drawn, dashboard, moment), 60, "candle of the update")
         frames_s.append(sent_s - began_s)
         delays_s.append(time.monotonic() - sent_s)

@@ -1,7 +1,7 @@
 /* The area between two lines of a series' own rows: a primitive of Lightweight Charts. */
 
 export class Band {
-  /** `rows()`: rows oldest first; `edges(row)`: [upper, lower] or null; `colour()`. */
+  /** `rows(range)`: those in a view, oldest first; `edges(row)`: [upper, lower] or null; `colour()`. */
   constructor(rows, edges, colour) {
     Object.assign(this, { rows, edges, colour });
     this.views = [{ zOrder: () => "bottom", renderer: () => ({ draw: (target) => this.paint(target) }) }];
@@ -14,11 +14,10 @@ export class Band {
   paint(target) {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     if (!range) return;
-    const rows = this.rows().slice(Math.max(0, Math.floor(range.from) - 1), Math.ceil(range.to) + 2);
     target.useMediaCoordinateSpace(({ context }) => {
       context.fillStyle = this.colour();
       let run = [];
-      for (const row of [...rows, null]) {
+      for (const row of [...this.rows(range), null]) {
         const edges = row && this.edges(row);
         if (edges) run.push([this.chart.timeScale().timeToCoordinate(row.time), ...edges.map((value) => this.series.priceToCoordinate(value))]);
         else { fill(context, run); run = []; }

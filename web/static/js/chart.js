@@ -2,7 +2,10 @@
 
 import { eachFrame, el, prose } from "./dom.js";
 import { chartOptions, colours, FREE_BARS } from "./colours.js";
+import { Places } from "./places.js";
 import { chartIn } from "./timeaxis.js";
+
+const { LineSeries } = window.LightweightCharts;
 
 const UPDATES_AT_MOST = 60; // past it, one setData is cheaper
 const NEAR_THE_START = 30; // bars left of the view at which older ones are asked for
@@ -10,9 +13,9 @@ export const LOADING = "Loading …";
 const BARS_IN_VIEW = { wide: 240, narrow: 90 };
 
 export class RowsChart {
-  /** `rows`: Rows; `older()`: asked for when the view comes near the first row; `live()`: asked for by "Go to live"; `seen()`: told whenever it has drawn. */
-  constructor(box, rows, button, { older, live, seen = () => {} }) {
-    Object.assign(this, { box, rows, button, older, live, seen, beside: [] });
+  /** `rows`: Rows; `stepS()`: seconds between two; `older()`: asked for when the view comes near the first row; `live()`: asked for by "Go to live"; `seen()`: told whenever it has drawn. */
+  constructor(box, rows, button, { stepS, older, live, seen = () => {} }) {
+    Object.assign(this, { box, rows, button, older, live, seen, beside: [], places: new Places(stepS) });
     this.lines = []; // [series, row -> point]
     this.drawnTo = -Infinity;
     this.framed = false;
@@ -25,6 +28,7 @@ export class RowsChart {
   make(clock) {
     this.clock = clock;
     this.chart = chartIn(this.box, { autoSize: true, ...chartOptions(this.paint, clock) });
+    this.empty = this.chart.addSeries(LineSeries, { priceScaleId: "", lastValueVisible: false, priceLineVisible: false });
     this.chart.subscribeCrosshairMove((move) => this.point(move.time));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => this.scrolled(range));
   }
@@ -49,7 +53,7 @@ export class RowsChart {
     const { rows } = this;
     const times = [...rows.changed].sort((a, b) => a - b);
     if (!rows.rebuilt && !times.length) return;
-    if (rows.rebuilt || times.length > UPDATES_AT_MOST) this.drawAll();
+    if (rows.rebuilt || times.length > UPDATES_AT_MOST || this.places.isFull) this.drawAll();
     else this.drawChanged(times);
     rows.settle();
     this.drawn();
@@ -59,6 +63,7 @@ export class RowsChart {
 
   drawAll() {
     const { all } = this.rows;
+    this.empty.setData(this.places.lay(all).map(atTime)); // first: what grows at the right moves the view, and rows begin further left
     for (const [series, toPoint] of this.lines) series.setData(all.map(toPoint));
     this.drawnTo = this.rows.last?.time ?? -Infinity;
     if (all.length && !this.framed) this.frame();
@@ -68,15 +73,22 @@ export class RowsChart {
     for (const time of times) {
       const row = this.rows.at(time);
       if (!row) continue;
+      for (const empty of this.places.extend(time)) this.empty.update(atTime(empty));
       for (const [series, toPoint] of this.lines) series.update(toPoint(row), time < this.drawnTo);
       this.drawnTo = Math.max(this.drawnTo, time);
     }
   }
 
+  /** Rows in a view {from, to}, and one more at each end. */
+  within({ from, to }) {
+    const [first, last] = [from, to].map((index) => this.rows.find(this.places.timeAt(index)));
+    return this.rows.all.slice(Math.max(0, first - 1), last + 2);
+  }
+
   /** The first view of a series: its newest bars. */
   frame() {
     const bars = this.box.clientWidth > 700 ? BARS_IN_VIEW.wide : BARS_IN_VIEW.narrow;
-    const end = this.rows.length + FREE_BARS;
+    const end = this.places.length + FREE_BARS;
     this.framed = true;
     this.chart.timeScale().setVisibleLogicalRange({ from: end - Math.max(30, Math.min(bars, end)), to: end });
   }
@@ -103,7 +115,7 @@ export class RowsChart {
 
   scrolled(range) {
     if (!range) return;
-    this.button.hidden = !(this.rows.detached || range.to < this.rows.length - 1);
+    this.button.hidden = !(this.rows.detached || range.to < this.places.length - 1);
     if (range.from < NEAR_THE_START && this.rows.length && this.framed && !this.atStart) this.older();
   }
 
@@ -147,3 +159,5 @@ export class RowsChart {
 
   legend() {}
 }
+
+const atTime = (time) => ({ time });

@@ -18,13 +18,13 @@ const stepS = () => lengthS(page.view.timeframe);
 export function makeCharts() {
   makePrice();
   makePair();
-  page.align = link([page.priceChart, page.pairChart], stepS);
+  page.align = link([page.priceChart, page.pairChart]);
   page.alertLines = linesOf(page);
   offer();
 }
 
 function makePrice() {
-  page.priceChart = new PriceChart(page.bars, { older: () => page.barLoader.older(), live: () => page.barLoader.restart(), seen: () => page.align?.() }, page.clock);
+  page.priceChart = new PriceChart(page.bars, { stepS, older: () => page.barLoader.older(), live: () => page.barLoader.restart(), seen: () => page.align?.() }, page.clock);
   page.barLoader = new Loader({
     path: "/api/ingestion/bars/", rows: page.bars, chart: page.priceChart, stepS,
     query: () => ({ symbol: page.view.symbol, timeframe: page.view.timeframe }),
@@ -34,7 +34,7 @@ function makePrice() {
 }
 
 function makePair() {
-  const hooks = { older: () => page.pairLoader.older(), live: () => page.pairLoader.restart(), seen: () => { tellNumbers(); page.align?.(); } };
+  const hooks = { stepS, older: () => page.pairLoader.older(), live: () => page.pairLoader.restart(), seen: () => { tellNumbers(); page.align?.(); } };
   page.pairChart = new PairChart(page.pairRows, hooks, page.clock);
   page.pairLoader = new Loader({
     path: "/api/analytics/spread/", rows: page.pairRows, chart: page.pairChart, stepS,

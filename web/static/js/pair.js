@@ -52,7 +52,7 @@ export class PairChart extends RowsChart {
     this.upper = this.add(LineSeries, { ...QUIET, lineWidth: 1 }, 0, (row) => point(row.time, bandOf(row)?.[0]));
     this.lower = this.add(LineSeries, { ...QUIET, lineWidth: 1 }, 0, (row) => point(row.time, bandOf(row)?.[1]));
     this.spread = this.line("spread", {}, 0);
-    this.spread.attachPrimitive(new Band(() => this.rows.all, bandOf, () => faded(this.paint.band, 0.1)));
+    this.spread.attachPrimitive(new Band((range) => this.within(range), bandOf, () => faded(this.paint.band, 0.1)));
   }
 
   addZ() {

@@ -82,7 +82,7 @@ export class PriceChart extends RowsChart {
   /** Against the oldest close in view: what the eye compares too. */
   change(bar) {
     const range = this.chart.timeScale().getVisibleLogicalRange();
-    const first = this.rows.all[Math.max(0, Math.ceil(range?.from ?? 0))];
+    const first = this.rows.all[this.rows.find(this.places.timeAt(Math.max(0, Math.ceil(range?.from ?? 0))))];
     if (!first || first === bar) return;
     const percent = (bar.close / first.open - 1) * 100;
     const flat = Math.abs(percent) < 0.005;
