@@ -33,5 +33,5 @@ def _a_thread(body, settings: Settings, *more) -> Iterator[None]:
         yield
     finally:
         stop.ask()
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()

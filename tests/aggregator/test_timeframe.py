@@ -31,8 +31,10 @@ def minutes(first: int, last: int, symbol: str = "A") -> list[Trade]:
     return [Trade(symbol, n, START_US + n * 10 * SECOND, str(100 + n % 13), "0.5", "b") for n in range(first * 6, last * 6)]
 
 
-def count(pipeline: Pipeline, timeframe: str) -> int:
-    return pipeline.scalar("SELECT count(*) FROM processed_bars WHERE timeframe = %s", timeframe)
+def count(pipeline: Pipeline, timeframe: str, symbol: str, before: int) -> int:
+    """Bars of a symbol that begin before a minute; one that begins later may be open, or closed by the clock meanwhile."""
+    query = "SELECT count(*) FROM processed_bars WHERE timeframe = %s AND symbol = %s AND timestamp < %s"
+    return pipeline.scalar(query, timeframe, symbol, from_us(START_US + before * 60 * SECOND))
 
 
 @pytest.mark.parametrize("away", [False, True])
@@ -44,14 +46,15 @@ def test_a_timeframe_that_is_added_has_the_bars_of_all_stored_ticks(pipeline, aw
         with an_aggregator(pipeline.settings), the_tasks(pipeline.settings):
             pipeline.send([*old, *minutes(0, 47), *minutes(0, 20, "B")])
             pipeline.settle()
-        bars = count(pipeline, "1m")
+        assert (count(pipeline, "1m", "A", 46), count(pipeline, "1m", "B", 19)) == (10 + 46, 19)
         if away:
             pipeline.send(minutes(47, 52))
             wait(lambda: pipeline.scalar("SELECT max(trade_id) FROM raw_ticks WHERE trade_id < 10000") == 311, "stored")
         with an_aggregator(more), the_tasks(more):
             pipeline.send(minutes(52 if away else 47, 61))
             pipeline.settle()
-    assert count(pipeline, "1m") == bars + 14 and count(pipeline, "15m") == 1 + 4 + 1
+    assert (count(pipeline, "1m", "A", 60), count(pipeline, "1m", "B", 19)) == (10 + 60, 19)
+    assert (count(pipeline, "15m", "A", 60), count(pipeline, "15m", "B", 15)) == (1 + 4, 1)
     assert pipeline.rows(WRONG, "15 minutes", "15m") == []
     assert [row for row in pipeline.differences() if row[1] == "A"] == [], "B is not over: it is quiet"
     assert pipeline.scalar("SELECT max(revision) FROM processed_bars") == 0
