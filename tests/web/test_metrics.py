@@ -96,7 +96,7 @@ def test_a_revised_bar_is_counted(client: FlaskClient, database: Connection) -> 
 
 def test_a_redis_that_takes_nothing_is_not_writable(client: FlaskClient, redis_client: redis.Redis) -> None:
     limit = str(redis_client.config_get("maxmemory")["maxmemory"])
-    redis_client.config_set("maxmemory", "1mb")
+    redis_client.config_set("maxmemory", "1")
     try:
         found = scrape(client)
     finally:

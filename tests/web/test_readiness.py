@@ -99,7 +99,7 @@ def test_what_is_away_is_named(storeless: FlaskClient, settings: Settings) -> No
 
 def test_a_redis_that_takes_nothing_is_not_ready(client: FlaskClient, redis_client: redis.Redis) -> None:
     limit = str(redis_client.config_get("maxmemory")["maxmemory"])
-    redis_client.config_set("maxmemory", "1mb")
+    redis_client.config_set("maxmemory", "1")
     try:
         assert "full" in not_ready(client)["redis"]
     finally:
