@@ -58,9 +58,12 @@ class RawMark(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to rebuild, as of one moment of the aggregator: `view` is its committed state when the marks were read."""
+    """What to rebuild, as of one moment of the aggregator: `view` is its committed state when the marks were read, `stored` what
+    the writers have to reach first.
+    """
 
     view: View
+    stored: View
     due: list[Due]
 
 
@@ -79,7 +82,7 @@ class Rebuilder:
         """
         if self._plan is None:
             self._plan = self._make_plan()
-        if self._plan is None or not self._plan.view.is_stored(self._client):
+        if self._plan is None or not self._plan.stored.is_stored(self._client):
             return []
         plan, self._plan = self._plan, None
         by_symbol = [list(of_symbol) for _, of_symbol in groupby(plan.due, key=lambda due: due.span.symbol)]
@@ -105,13 +108,21 @@ class Rebuilder:
             cursor.execute(_MARKS, (MANY,))
             marks = [_mark(*row) for row in cursor.fetchall()]
             view = committed_view(cursor, self._settings)
-        due = due_spans([mark for mark in marks if mark.due_us <= view.closed_us(mark.symbol)])
+        due = due_spans([mark for mark in self._without_unread(marks, view) if mark.due_us <= view.closed_us(mark.symbol)])
         if not due:
             return None
         entries: dict[str, EntryId] = {}
         for each in due:
             entries[each.stream] = max(each.entry, entries.get(each.stream, each.entry))
-        return Plan(view.reaching(entries), [Due(each.span, each.marks) for each in due])
+        return Plan(view, view.reaching(entries), [Due(each.span, each.marks) for each in due])
+
+    def _without_unread(self, marks: Sequence[RawMark], view: View) -> list[RawMark]:
+        """Of a symbol that no aggregator has committed a trade of, one may hold open bars that nobody else knows of, until it has
+        committed what made the mark: they would come after the rebuild, and undo it.
+        """
+        streams = {mark.stream for mark in marks if mark.symbol not in view.watermarks}
+        read = {stream: view.read_up_to(self._client, stream) for stream in streams}
+        return [mark for mark in marks if mark.symbol in view.watermarks or mark.entry <= read[mark.stream]]
 
 
 def is_large(due: Sequence[Due]) -> bool:

@@ -12,6 +12,8 @@ from common.settings import Settings
 from common.streams import START, EntryId, read_range, stream_names, writers_position
 
 _POLL_S = 0.05
+#: Before the first entry that there may be, and after the last one.
+NOTHING, LAST = EntryId(-1, 0), EntryId(2**63 - 1, 0)
 
 
 class View(NamedTuple):
@@ -27,6 +29,12 @@ class View(NamedTuple):
         nobody holds an open bar: the stream's own time counts.
         """
         return self.watermarks.get(symbol, min((at.ms for at in self.positions.values()), default=0) * 1000)
+
+    def read_up_to(self, client: redis.Redis, stream: str) -> EntryId:
+        """No entry up to this one is unread, whether the stream still holds it or not; `NOTHING` until something was read."""
+        at = self.positions.get(stream, START)
+        unread = read_range(client, stream, at, LAST, 1)
+        return NOTHING if at == START else unread[0].id.before() if unread else LAST
 
     def reaching(self, entries: Mapping[str, EntryId]) -> "View":
         """The same, that also counts as stored only once these entries are."""
