@@ -21,6 +21,7 @@ from common.settings import Settings
 
 _PORTS = range(20_000, 32_000)
 _REDIS_NUMBER = {"sim": 0, "binance": 1}
+_given: set[int] = set()  # ports that this process has given out: whoever got one may not listen yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +107,11 @@ def instance_urls(settings: Settings) -> tuple[str, str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    for port in random.sample(_PORTS, 200):
+    """A port of loopback that nobody listens on; another one each time."""
+    left = [port for port in _PORTS if port not in _given]
+    for port in random.sample(left, min(200, len(left))):
         if port_is_free("127.0.0.1", port):
+            _given.add(port)
             return port
     raise ConfigError(f"no free port was found between {_PORTS.start} and {_PORTS.stop}")
 

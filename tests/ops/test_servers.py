@@ -16,7 +16,8 @@ from common.database import SCHEMA_REVISION
 from common.errors import ConfigError
 from common.settings import Settings
 from ops.migrate import MIGRATIONS, migrate
-from ops.servers.instance import instance_urls, open_instance, read_instance
+from ops.servers import instance
+from ops.servers.instance import free_port, instance_urls, open_instance, read_instance
 from ops.servers.postgres import check_version
 from ops.servers.private import ROOT, PrivateServers
 from tests.servers import private_servers
@@ -105,6 +106,11 @@ def test_an_instance_keeps_its_ports_and_passwords(tmp_path) -> None:
     first = open_instance(tmp_path)
     assert open_instance(tmp_path) == first == read_instance(tmp_path)
     assert (tmp_path / "instance.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_port_is_given_once_though_nobody_listens_on_it_yet(monkeypatch) -> None:
+    monkeypatch.setattr(instance, "_PORTS", instance._PORTS[:200])
+    assert len({free_port() for _ in range(60)}) == 60
 
 
 def test_the_feed_picks_the_database_and_the_number(tmp_path) -> None:
