@@ -87,7 +87,7 @@ def test_rest_and_handshakes_are_refused_when_told(exchange: RunningExchange) ->
 
 @pytest.mark.process
 def test_connections_life_ends_with_a_warning(exchange: RunningExchange) -> None:
-    exchange.post("/sim/faults", {"life_s": 1.0})
+    exchange.post("/sim/faults", {"life_s": 4.0})
     with exchange.connected("/stream?streams=btcusdt@trade") as client:
         texts = until_closed(client)
     assert sum("serverShutdown" in text for text in texts) == 1

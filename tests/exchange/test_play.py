@@ -124,17 +124,17 @@ def test_slice_of_the_real_half_day_comes_through_verbatim_at_full_speed(tmp_pat
 
 @pytest.mark.process
 def test_play_waits_for_a_listener_keeps_its_pace_and_hides_what_is_to_come(tmp_path: Path) -> None:
-    with running_exchange(tmp_path, sim_play=archive(tmp_path, 2000, gap_ms=100), sim_speed=20) as exchange:
+    with running_exchange(tmp_path, sim_play=archive(tmp_path, 10_000, gap_ms=100), sim_speed=20) as exchange:
         assert exchange.get("/api/v3/aggTrades?symbol=BTCUSDT") == []
         with exchange.connected("/stream?streams=btcusdt@trade"):  # the file has none of these
             assert exchange.get("/sim/state")["symbols"]["BTCUSDT"]["position"] == 0
+        started_s = time.monotonic()
         with exchange.connected("/ws/btcusdt@aggTrade") as client:
-            started_s = time.monotonic()
             seen = events(client, 400)
         took_s = time.monotonic() - started_s
         assert [event["a"] for event in seen] == list(range(7000, 7400))
         assert 1.8 < took_s < 30  # 400 rows, 100 ms apart, 20 times faster: not 40 s
-        assert exchange.get("/api/v3/aggTrades?symbol=BTCUSDT&fromId=8900") == []
+        assert exchange.get("/api/v3/aggTrades?symbol=BTCUSDT&fromId=16900") == []
 
 
 @pytest.mark.process

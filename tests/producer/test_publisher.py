@@ -108,7 +108,7 @@ def test_a_full_spool_closes_the_feeds_and_loses_nothing(settings, redis_client,
     full()
     fed.join(DEADLINE_S)
     until(lambda: redis_client.xlen("trades") == 400, "the replay")
-    assert not running.publisher.feeds_closed
+    until(lambda: not running.publisher.feeds_closed, "the end of the last file")
     running.end()
     assert streamed(redis_client) == list(range(400))
 
