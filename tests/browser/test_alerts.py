@@ -29,11 +29,18 @@ def create(dashboard: Dashboard) -> Any:
     return newest(dashboard)
 
 
+def place_of(dashboard: Dashboard, series: str, price: float, box: str) -> tuple[list[float], Any]:
+    """Where a level stands in the box of its chart, and where that stands, once all is drawn."""
+    dashboard.frame()
+    where = dashboard.page.evaluate(f"window.gems.placeOf({series!r}, {price})")
+    return where, dashboard.page.locator(box).bounding_box()
+
+
 def click_at(dashboard: Dashboard, series: str, price: float, box: str) -> str:
     """Click a chart where a series has a level; answers what is offered."""
-    x, y = dashboard.page.evaluate(f"window.gems.placeOf({series!r}, {price})")
     dashboard.page.locator(box).scroll_into_view_if_needed()
-    place = dashboard.page.locator(box).bounding_box()
+    wait_until(lambda: place_of(dashboard, series, price, box) == place_of(dashboard, series, price, box), 60, "chart at rest")
+    (x, y), place = place_of(dashboard, series, price, box)
     assert place
     dashboard.page.mouse.click(place["x"] + x, place["y"] + y)
     offer = dashboard.page.locator(f"{box} .offer")
@@ -112,6 +119,27 @@ def test_an_alert_with_options_is_paused_resumed_read_and_deleted(page_of: Opens
     page.wait_for_selector(item, state="detached")
     assert alert["id"] not in [each["id"] for each in dashboard.api("/api/analytics/alerts/?limit=1000")["alerts"]]
     assert dashboard.faults == []
+
+
+@pytest.mark.parametrize(
+    ("pressed", "again", "answered"),
+    [
+        ("#alert-list [data-do=history]", "alerts.fetch", "#alert-list .events"),
+        ("#heat [data-pair=SOLUSDT_ETHUSDT]", "research.heat.load", "text=SOLUSDT on ETHUSDT"),
+    ],
+)
+def test_a_press_is_heard_though_its_list_is_read_again_meanwhile(
+    page_of: Opens, pressed: str, again: str, answered: str
+) -> None:
+    dashboard = page_of()
+    page = dashboard.page
+    page.fill("#alert-threshold", "1000000")
+    create(dashboard)
+    page.locator(pressed).first.hover()
+    page.mouse.down()
+    page.evaluate(f"import('/static/js/page.js').then(({{ page }}) => page.{again}())")
+    page.mouse.up()
+    page.locator(answered).first.wait_for()
 
 
 def test_a_refused_option_is_shown_at_its_field(page_of: Opens) -> None:

@@ -1,6 +1,6 @@
 /* Alerts: the list with what can be done about each, its history, and notices when one is triggered. */
 
-import { $, el, settled } from "./dom.js";
+import { $, el, settled, unpressed } from "./dom.js";
 import { get, post, remove } from "./api.js";
 import { eventOf, optionsOf, subjectOf, textOf, whatOf } from "./alerttexts.js";
 import { seconds, statistic } from "./format.js";
@@ -44,7 +44,9 @@ export class Alerts {
   /** What alerts that can still fire are about. */
   get subjects() { return [...new Set(this.all.filter((alert) => !GONE.includes(alert.status)).map((alert) => alert.symbol_pair))]; }
 
-  draw() {
+  draw() { unpressed($("alert-list"), () => this.replace()); }
+
+  replace() {
     const focused = document.activeElement?.closest("#alert-list li") && [document.activeElement.closest("li").dataset.id, document.activeElement.dataset.do];
     const items = this.all.map((alert) => this.item(alert));
     $("alert-list").replaceChildren(...(items.length ? items : [el("li", { className: "none" }, "None yet. An alert is looked at whenever a bar closes, and told here at once. A click on a chart makes one at that level.")]));

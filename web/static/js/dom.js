@@ -56,6 +56,12 @@ export function eachFrame(work) {
   };
 }
 
+/** Calls `work`, which replaces what is in a node: not while it is pressed, for what is replaced under a finger gets no click. */
+export function unpressed(node, work) {
+  if (node.matches(":active")) setTimeout(() => unpressed(node, work), 100);
+  else work();
+}
+
 export function remembered(key, fallback) {
   try { return localStorage.getItem(`gems.${key}`) ?? fallback; } catch { return fallback; }
 }

@@ -1,6 +1,6 @@
 /* Correlations of all symbols as a table whose cells are coloured; a click looks at the two symbols as a pair. */
 
-import { $, el, say } from "./dom.js";
+import { $, el, say, unpressed } from "./dom.js";
 import { get } from "./api.js";
 import { number, seconds } from "./format.js";
 
@@ -36,7 +36,9 @@ export class HeatMap {
     say($("heat-note"), sentence);
   }
 
-  draw() {
+  draw() { unpressed($("heat"), () => this.replace()); }
+
+  replace() {
     if (!this.matrix) return;
     const { symbols, window: bars, as_of: asOf, carried } = this.matrix;
     const values = this.matrix[$("heat-of").value];

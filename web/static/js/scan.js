@@ -1,6 +1,6 @@
 /* All pairs of the symbols, ranked by a scan; a row is looked at, or followed from now on. */
 
-import { $, breakable, el, say } from "./dom.js";
+import { $, breakable, el, say, unpressed } from "./dom.js";
 import { get, post } from "./api.js";
 import { taskEnds } from "./follow.js";
 import { brief, number, seconds } from "./format.js";
@@ -51,7 +51,9 @@ export class Scan {
     }
   }
 
-  draw() {
+  draw() { unpressed($("scan-rows"), () => this.replace()); }
+
+  replace() {
     if (!this.found) return;
     const { pairs, finished_at: at, pairs_scanned: count, window: bars, timeframe } = this.found;
     $("scan-rows").replaceChildren(...pairs.map((pair, rank) => this.line(pair, rank + 1)));
