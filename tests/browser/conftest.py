@@ -81,7 +81,10 @@ def still(browser: "Browser") -> Iterator[StillHouse]:
 
 @pytest.fixture
 def page_of(browser: "Browser", still: StillHouse) -> Iterator[Callable[..., Dashboard]]:
-    """Opens a dashboard of the still house: `page_of(query, width, **context)`."""
+    """Opens a dashboard of the still house: `page_of(query, width, **context)`.
+
+    Its bars are drawn, and its strip has its sentences: they move nothing any more when a test begins.
+    """
     contexts = []
 
     def opened(query: str = "", width: int = 1440, **options: Any) -> Dashboard:
@@ -90,6 +93,8 @@ def page_of(browser: "Browser", still: StillHouse) -> Iterator[Callable[..., Das
         dashboard = Dashboard(contexts[-1].new_page(), still.url)
         dashboard.page.goto(f"{still.url}/{query}")
         wait_until(lambda: dashboard.look("bars") and dashboard.look("live")["state"] == "live", 60, "bars and a live line")
+        wait_until(lambda: dashboard.look("health"), 60, "health")
+        dashboard.frame()
         return dashboard
 
     yield opened

@@ -57,7 +57,7 @@ def test_statistics_of_any_size_can_be_told_apart(browser: "Browser", still: Sti
 def test_a_long_name_leaves_the_numbers_of_live_pairs_in_view(browser: "Browser", still: StillHouse, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     dashboard = Dashboard(page, still.url).open()
-    wait_until(lambda: page.query_selector("#scanner-rows .pick"), 15, "live pairs")
+    wait_until(lambda: page.query_selector("#scanner-rows .pick"), 60, "live pairs")
     page.evaluate(f"document.querySelector('#scanner-rows .pick').textContent = '{_LONG}'")
     assert page.evaluate(_RIGHT, "#scanner-rows td") <= page.evaluate(_RIGHT, "#scanner")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

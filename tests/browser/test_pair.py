@@ -82,7 +82,7 @@ def test_a_series_is_computed_kept_live_and_stopped(page_of: Opens) -> None:
         at: row["z_score"] for at, row in told(dashboard, "&window=20&method=tls%2Blog").items() if row["z_score"] is not None
     }
     series = "BTCUSDT_ETHUSDT|20|tls+log"
-    assert page.query_selector(f"#pick-pair optgroup[label=Live] option[value='{series}']")
+    wait_until(lambda: page.query_selector(f"#pick-pair optgroup[label=Live] option[value='{series}']"), 60, "series to pick")
     assert page.input_value("#pick-pair") == series
     page.select_option("#pick-pair", "BTCUSDT_SOLUSDT|60|ols")
     assert "pair=BTCUSDT_SOLUSDT" in dashboard.address

@@ -81,7 +81,7 @@ def test_a_backtest_shows_what_the_api_computes_and_marks_by_the_same_rules(page
     drawn = page.evaluate("window.gems.equity().map((point) => point.value)")
     assert drawn == [point["equity"] for point in told["equity"]]
     assert "entry=1.5&exit=0.2" in dashboard.address
-    assert "± 1.5" in page.inner_text("#pair-chart")
+    wait_until(lambda: "± 1.5" in page.inner_text("#pair-chart"), 60, "threshold on its pane")
 
 
 def test_rules_that_make_no_sense_are_shown_at_their_field(page_of: Opens) -> None:
