@@ -31,10 +31,14 @@ class View(NamedTuple):
         return self.watermarks.get(symbol, min((at.ms for at in self.positions.values()), default=0) * 1000)
 
     def read_up_to(self, client: redis.Redis, stream: str) -> EntryId:
-        """No entry up to this one is unread, whether the stream still holds it or not; `NOTHING` until something was read."""
-        at = self.positions.get(stream, START)
-        unread = read_range(client, stream, at, LAST, 1)
-        return NOTHING if at == START else unread[0].id.before() if unread else LAST
+        """No entry up to this one is unread, whether the stream still holds it or not; `NOTHING` until all have read something.
+
+        A stream of another GEMS_SHARDS was read to its end before it was left.
+        """
+        if min(self.positions.values(), default=START) == START:
+            return NOTHING
+        unread = read_range(client, stream, self.positions[stream], LAST, 1) if stream in self.positions else []
+        return unread[0].id.before() if unread else LAST
 
     def reaching(self, entries: Mapping[str, EntryId]) -> "View":
         """The same, that also counts as stored only once these entries are."""
