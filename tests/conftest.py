@@ -25,10 +25,12 @@ hypothesis.settings.register_profile("steady", deadline=None, suppress_health_ch
 hypothesis.settings.load_profile("steady")
 for _name in [name for name in os.environ if name.startswith("GEMS_")]:
     del os.environ[_name]  # a developer's own settings must not reach a test
-_share = len(instance._PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+#: None of those that the instances under test take for their own servers, before the ports that they are given are listened on.
+_ports = range(instance._PORTS.start - 8_000, instance._PORTS.start)
+_share = len(_ports) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _first = _share * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 #: Of this worker alone: where a test has killed a server, no other may take its port before it is back.
-instance._PORTS = instance._PORTS[_first : _first + _share]
+instance._PORTS = _ports[_first : _first + _share]
 
 
 @pytest.hookimpl(optionalhook=True)
