@@ -323,5 +323,5 @@ def test_a_stream_ends_within_seconds_of_its_keys_revocation(settings: Settings,
         revoke_key(database, "reader")
         began_s = time.monotonic()
         answer.read()
-        assert time.monotonic() - began_s < KEEP_S + 20
+        assert time.monotonic() - began_s < KEEP_S + 50
         connection.close()
