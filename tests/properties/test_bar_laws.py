@@ -58,7 +58,7 @@ def test_every_sum_and_every_extreme_is_exact_whatever_the_instruments_scale(dat
             assert bar == expected[key] or run.marked(*key, {"1s": 1, "1m": 60, "5m": 300}[timeframe] * SECOND)
 
 
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.permutations([*each_second("A", [str(100 + n % 5) for n in range(14)]), *each_second("B", ["0.00000851"] * 9)]),
     st.lists(st.booleans(), min_size=8, max_size=8),
