@@ -63,7 +63,7 @@ def a_still_house(**environ: str) -> Iterator[StillHouse]:
         running = [stack.enter_context(_running(command, settings, Path(folder))) for command in (web, ["aggregator.tasks"])]
         house = StillHouse(f"http://127.0.0.1:{settings.port}", settings)
         wait_until(lambda: _alive(running) and _answers(house.url), 60, "answer of the web")
-        wait_until(lambda: _alive(running) and _rests(database), 60, "rows of the pairs and their tests")
+        wait_until(lambda: _alive(running) and _rests(database), 150, "rows of the pairs and their tests")
         yield house
 
 
