@@ -21,7 +21,10 @@ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER held AFTER INSERT OR UPDATE ON writer_positions DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
 """
-WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 MARKS = "SELECT symbol, first_us, last_us, entry_ms, doubts_memory FROM dirty_ranges ORDER BY first_us"
 KILL_SESSION = """

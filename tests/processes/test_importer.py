@@ -158,6 +158,7 @@ def test_a_file_uploaded_three_times_once_while_live_gives_the_tables_of_one(set
         running_exchange(live, sim_play=file, sim_speed="60", symbols="BTCUSDT", pairs="") as exchange,
         a_pipeline(settings, redis_client, database, "writer_0", "writer_1", "aggregator_0", "tasks") as pipeline,
         importing(settings),
+        once_all_have_told_of_themselves(pipeline),
         producing(feed_settings(settings, exchange, **more)),
     ):
         pipeline.wait(lambda: pipeline.scalar("SELECT count(*) FROM raw_ticks") > 3_000, 60, "live trades")
@@ -170,6 +171,14 @@ def test_a_file_uploaded_three_times_once_while_live_gives_the_tables_of_one(set
             upload(pipeline, settings, file)
             assert settled(pipeline) == tables
         assert pipeline.scalar("SELECT sum(repeated) FROM writer_positions") >= 80_000
+
+
+@contextmanager
+def once_all_have_told_of_themselves(pipeline: Pipeline) -> Iterator[None]:
+    """The play begins with the producer and lasts ten seconds: whoever starts meanwhile would see its end alone."""
+    names = [f"health:{name}" for name in (*pipeline.processes, "importer")]
+    pipeline.wait(lambda: pipeline.client.exists(*names) == len(names), 60, "word of all")
+    yield
 
 
 def upload(pipeline: Pipeline, settings: Settings, file: Path) -> None:

@@ -129,9 +129,10 @@ def test_a_silent_line_is_replaced(settings, redis_client, exchange):
 
 @pytest.mark.parametrize("ws_client", CLIENTS)
 def test_an_announced_shutdown_is_moved_away_from_without_a_break(settings, redis_client, exchange, ws_client):
+    began_s = time.monotonic()
     with producing(feed_settings(settings, exchange, ws_client=ws_client)) as producer:
         wait_past(redis_client, exchange)
-        exchange.post("/sim/faults", {"life_s": 6.0})
+        exchange.post("/sim/faults", {"life_s": 6.0 + time.monotonic() - began_s})  # of which it has lived some already
         until(lambda: fact(redis_client, "reconnects") >= 1, "the move")
         exchange.post("/sim/faults", {"life_s": 86400.0})
         wait_past(redis_client, exchange)

@@ -196,9 +196,11 @@ def test_what_a_writer_commits_after_redis_forgot_it_is_in_the_bars(pipeline: Pi
     pipeline.wait(lambda: pipeline.scalar(is_over), 60, "gap, and the end of the doubt")
     pipeline.rows("SELECT pg_advisory_unlock(42)")
     pipeline.send(made[8_012:])
+    open_gaps = "SELECT count(*) FROM gaps WHERE state = 'open'"
+    pipeline.wait(lambda: pipeline.scalar(open_gaps) == 0, 60, "end of the gap, and so the mark of who committed")
     check_law_3(pipeline, made[-1])
     assert pipeline.scalar("SELECT count(*) FROM raw_ticks") == 10_000
-    assert pipeline.scalar("SELECT count(*) FROM gaps WHERE state = 'open'") == 0
+    assert pipeline.scalar(open_gaps) == 0
 
 
 def test_a_flush_between_two_looks_is_noticed_though_new_entries_follow_at_once(pipeline: Pipeline) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from common.settings import Settings
 from ops.bootstrap import _missing
 from ops.house import ROOT
-from ops.servers.instance import free_port
+from ops.servers.instance import free_port, port_is_free
 from ops.startup import with_free_ports
 from tests.processes.house import Instance, an_instance, family, wait_until
 
@@ -42,8 +43,15 @@ def test_all_processes_run_and_the_routes_answer(running: Instance) -> None:
         return states == {name: "exited" if name == "migrate" else "running" for name in ALL}
 
     wait_until(all_run, 60, "state in which all run")
-    with urllib.request.urlopen(f"{running.url}/api/ingestion/stats/", timeout=60) as answer:
-        assert answer.status == 200
+    wait_until(lambda: answers(running), 60, "answer of a web that was killed a moment ago")
+
+
+def answers(running: Instance) -> bool:
+    try:
+        with urllib.request.urlopen(f"{running.url}/api/ingestion/stats/", timeout=60) as answer:
+            return bool(answer.status == 200)
+    except (ConnectionError, urllib.error.URLError):
+        return False
 
 
 def test_trades_flow_into_the_database(running: Instance) -> None:
@@ -86,7 +94,7 @@ def test_a_taken_port_is_told_before_anything_is_made(tmp_path: Path) -> None:
 
 
 def test_the_simulated_exchange_gives_way_where_its_default_port_is_taken() -> None:
-    web = free_port()
+    web = next(port for port in iter(free_port, None) if port_is_free("127.0.0.1", port + 1))
     settings = Settings.from_env({}, port=web)
     with socket.create_server(("127.0.0.1", web + 1)):
         assert with_free_ports(settings).sim_listen_port != web + 1
@@ -113,6 +121,14 @@ def test_commands_on_an_instance_that_was_never_started_say_so() -> None:
         assert instance.run("down").returncode == 0
 
 
+def lives(process: psutil.Process) -> bool:
+    """False also of one that has ended and whose parent has not asked for its exit code yet."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_down_leaves_nothing_and_a_second_start_has_the_data() -> None:
     with an_instance() as instance:
         instance.up()
@@ -120,7 +136,7 @@ def test_down_leaves_nothing_and_a_second_start_has_the_data() -> None:
         supervisor = int((instance.data_dir / "supervisord.pid").read_text())
         before = family(supervisor)
         assert instance.run("down").returncode == 0
-        assert [process for process in before if process.is_running()] == []
+        assert [process for process in before if lives(process)] == []
 
         began_s = time.monotonic()
         instance.up()
@@ -156,7 +172,7 @@ def test_ctrl_c_stops_the_foreground_in_the_order_of_the_data() -> None:
         assert up.wait(timeout=60) == 0
         order = [said.index(f"stopping {name}") for name in ("sim, web", "importer, producer", "writer_0", "redis", "postgres")]
         assert order == sorted(order)
-        assert [process for process in children if process.is_running()] == []
+        assert [process for process in children if lives(process)] == []
 
 
 def test_the_launcher_works_from_anywhere_without_a_home() -> None:
