@@ -142,6 +142,30 @@ def test_a_press_is_heard_though_its_list_is_read_again_meanwhile(
     page.locator(answered).first.wait_for()
 
 
+_AN_ANSWER_IS_LATE = """async (id) => {
+  const { page } = await import("/static/js/page.js");
+  const plain = window.fetch;
+  let release;
+  const released = new Promise((resolve) => { release = resolve; });
+  window.fetch = (...asked) => {
+    window.fetch = plain;
+    return plain(...asked).then((answer) => released.then(() => answer));
+  };
+  const late = page.alerts.fetch();
+  await plain(`/api/analytics/alerts/${id}/pause/`, { method: "POST" });
+  await page.alerts.fetch();
+  release();
+  await late;
+  return page.alerts.all.find((alert) => alert.id === id).status;
+}"""
+
+
+def test_an_answer_that_comes_late_replaces_no_newer_one(page_of: Opens) -> None:
+    dashboard = page_of()
+    dashboard.page.fill("#alert-threshold", "1000000")
+    assert dashboard.page.evaluate(_AN_ANSWER_IS_LATE, create(dashboard)["id"]) == "paused"
+
+
 def test_a_refused_option_is_shown_at_its_field(page_of: Opens) -> None:
     dashboard = page_of()
     dashboard.page.click("#alert-form summary")

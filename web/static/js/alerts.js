@@ -26,12 +26,15 @@ export class Alerts {
   }
 
   async fetch() {
+    const turn = this.turn = (this.turn ?? 0) + 1;
     try {
       const { alerts } = await get(`${PATH}/`, { limit: AT_MOST });
+      if (turn !== this.turn) return; // it was asked again since: that answer is newer, though it may have come sooner
       this.all = alerts.sort((a, b) => (b.status === "triggered") - (a.status === "triggered") || b.id - a.id);
       this.failures = 0;
       await Promise.all([...this.histories.keys()].map((key) => this.read(key)));
     } catch (failure) {
+      if (turn !== this.turn) return;
       this.failures = (this.failures ?? 0) + 1;
       if (!this.all.length) $("alert-list").replaceChildren(el("li", { className: "none" }, `The alerts can not be read: ${failure.message}`));
       setTimeout(this.load, Math.min(15000, 1000 * 2 ** this.failures));
