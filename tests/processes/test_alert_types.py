@@ -112,27 +112,40 @@ def feed(pipeline: Pipeline, entries: list[tuple[int, list[Trade]]]) -> None:
         pipeline.client.xadd("trades", fields, id=f"{at_ms}-0")
 
 
-@pytest.mark.parametrize("rebuilt", [False, True], ids=["closed from memory", "closed by rebuilds"])
-def test_each_type_fires_clears_and_arms_again(pipeline, redis_client, rebuilt):
-    """Without its checkpoint an aggregator proves nothing: the bars are made by rebuilds, and the events are the same."""
-    about = {kind: "A" if kind.startswith(("volume", "price")) else "A_B" for kind in CONDITIONS}
-    ids = {kind: make(pipeline, kind, about[kind], condition) for kind, condition in CONDITIONS.items()}
-    stale, gap = make(pipeline, "feed_stale", "A", {"threshold": 10}), make(pipeline, "gap", "B", {})
-    start_us = (time.time_ns() // 1000 // SECOND - SECONDS - 60) * SECOND
-    entries = list(script(start_us))
-    feed(pipeline, entries[:35])
+def live_rows_of(pipeline: Pipeline, entries: list[tuple[int, list[Trade]]]) -> None:
+    """The pair's first rows, by an aggregator that is killed then and whose checkpoint is lost."""
+    feed(pipeline, entries)
     pipeline.start("aggregator_0")
     pipeline.wait(lambda: pipeline.scalar("SELECT max(position_ms) > 0 FROM checkpoints"), 60, "first checkpoint")
     pipeline.start("writer_0", "tasks")
     pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 30 FROM spread_analytics"), 60, "first rows of the pair")
+    pipeline.kill("aggregator_0")
+    with pipeline.database, pipeline.database.cursor() as cursor:
+        cursor.execute("DELETE FROM checkpoints")
+
+
+@pytest.mark.parametrize("rebuilt", [False, True], ids=["closed from memory", "closed by rebuilds"])
+def test_each_type_fires_clears_and_arms_again(pipeline, redis_client, rebuilt):
+    """Without its checkpoint an aggregator proves nothing: the bars are made by rebuilds, and the events are the same.
+
+    All is there before it reads: where an entry is waited for, the clock of now makes a silence of the script's.
+    """
+    about = {kind: "A" if kind.startswith(("volume", "price")) else "A_B" for kind in CONDITIONS}
+    ids = {kind: make(pipeline, kind, about[kind], condition) for kind, condition in CONDITIONS.items()}
+    gap = make(pipeline, "gap", "B", {})
+    start_us = (time.time_ns() // 1000 // SECOND - SECONDS - 60) * SECOND
+    entries = list(script(start_us))
     if rebuilt:
-        pipeline.kill("aggregator_0")
-        with pipeline.database, pipeline.database.cursor() as cursor:
-            cursor.execute("DELETE FROM checkpoints")
-    feed(pipeline, entries[35:])
-    if rebuilt:
+        live_rows_of(pipeline, entries[:35])
+        feed(pipeline, entries[35:])
         pipeline.wait(lambda: pipeline.scalar("SELECT count(*) > 300 FROM raw_ticks"), 60, "all ticks stored")
-        pipeline.start("aggregator_0")
+    else:
+        feed(pipeline, entries)
+    stale = make(pipeline, "feed_stale", "A", {"threshold": 10})
+    pipeline.start("aggregator_0")
+    pipeline.wait(lambda: pipeline.scalar("SELECT max(position_ms) > 0 FROM checkpoints"), 60, "first checkpoint")
+    if not rebuilt:
+        pipeline.start("writer_0", "tasks")
     pipeline.settle()
     tests = "SELECT (SELECT count(*) FROM pair_tests WHERE tested_at IS NULL) + (SELECT count(*) FROM alert_inbox)"
     pipeline.wait(lambda: pipeline.scalar(tests) == 0, 60, "all tests done and looked at")
