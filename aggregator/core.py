@@ -16,7 +16,7 @@ import numpy as np
 
 from aggregator.bars import PRICES, PRODUCTS, SIZES, Bars, bars_of_trades, collapse, concatenate, no_bars, times_powers
 from aggregator.intervals import Hole
-from aggregator.repeats import new_trades
+from aggregator.repeats import Met, new_trades
 from aggregator.symbols import Symbols
 from common.columns import Columns
 from common.timeframes import timeframe_us
@@ -167,24 +167,30 @@ class Core:
         self.symbols.unstored.young.note(symbol, event_us, segments)
         self._note_clocks(symbol, event_us, arrived_ms[order], segments)
         horizon_us = self._horizon_us()
-        holes: list[tuple[str, Hole]] = []
-        new, unproven = new_trades(self.symbols, symbol, event_us, trade_id, order, segments, horizon_us, holes)
+        met = Met()
+        new, unproven = new_trades(self.symbols, symbol, event_us, trade_id, order, segments, horizon_us, met)
         for code, until_us in unproven.items():
             self.symbols.unproven_us[code] = max(self.symbols.unproven_us[code], until_us)
         kept = slice(None) if new is None else new
         rows = order[kept]
         outcome.trades, outcome.repeated = outcome.trades + len(rows), outcome.repeated + len(order) - len(rows)
         outcome.changed.update(int(code) for code in symbol[segments])
-        outcome.holes += holes
+        outcome.holes += met.opened
         if self.doubting and new is not None:
             outcome.marks += self._marks_of_repeats(symbol[~new], event_us[~new])
-        ends = {(name, stamp) for name, hole in holes for stamp in (hole.from_us, hole.to_us)}
-        outcome.marks += [Mark(name, stamp, stamp, "gap") for name, stamp in sorted(ends)]
+        outcome.marks += self._marks_of_holes(met)
         base = bars_of_trades(
             symbol[kept], event_us[kept], columns.seq[rows], trade_id[kept], price[rows], size[rows], columns.buy[rows],
             self.base_us,
         )
         self._merge(base, bool((event_us < self.symbols.watermark_us[symbol]).any()), outcome)
+
+    def _marks_of_holes(self, met: Met) -> list[Mark]:
+        """Bars beside a hole may say `gap`; where it is filled in time no other mark would look at its gap again."""
+        ends = {(name, stamp) for name, hole in met.opened for stamp in (hole.from_us, hole.to_us)}
+        names, watermark_us = self.symbols.names, self.symbols.watermark_us
+        filled = [Mark(names[code], first, last, "gap filled") for code, first, last in met.filled if last >= watermark_us[code]]
+        return [Mark(name, stamp, stamp, "gap") for name, stamp in sorted(ends)] + filled
 
     def _marks_of_repeats(self, symbol: Array, event_us: Array) -> list[Mark]:
         """What comes again in a doubt may not have been stored before, and its bars may have been rebuilt without it."""

@@ -115,6 +115,11 @@ class SeenIds:
         """All of them, ascending."""
         return sorted(interval for day in self._days.values() for interval in day)
 
+    @property
+    def top_id(self) -> int | None:
+        """The largest id ever seen."""
+        return self._top[0] if self._top else None
+
     def add_run(self, ids: Array, stamps: Array) -> tuple[Array, list[Hole]]:
         """Note ids in ascending order without repeats, all of one day; which are new, and the holes that they open.
 

@@ -1,6 +1,7 @@
 """Which trades of a batch are new: the first of each identity (symbol, UTC day, trade_id). Pure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,25 +13,33 @@ from common.trades import US_PER_DAY
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(slots=True)
+class Met:
+    """What new ids say of holes between those seen."""
+
+    opened: list[tuple[str, Hole]] = field(default_factory=list)
+    filled: list[tuple[int, int, int]] = field(default_factory=list)  # symbol's code, first and last stamp of ids below others
+
+
 def new_trades(
     symbols: Symbols, symbol: Array, event_us: Array, trade_id: Array, arrival: Array, segments: Array, horizon_us: Array,
-    holes: list[tuple[str, Hole]],
+    met: Met,
 ) -> tuple[Array | None, dict[int, int]]:  # fmt: skip
     """Mask of new rows (None: all are), and for symbols with an id that may have been forgotten, the stamp up to which
-    nothing is proved. Rows are sorted by (symbol, event_us, seq, trade_id); `arrival` orders them as they came. Appends holes.
+    nothing is proved. Rows are sorted by (symbol, event_us, seq, trade_id); `arrival` orders them as they came. Adds to `met`.
     """
     mask: Array | None = None
     unproven: dict[int, int] = {}
     ends = np.append(segments[1:], len(symbol))
     runs = _runs(event_us, trade_id, segments, ends)
     for start, end, code, run in zip(segments.tolist(), ends.tolist(), symbol[segments].tolist(), runs, strict=True):
-        if run and _extends(symbols, code, run, holes):
+        if run and _extends(symbols, code, run, met):
             continue
         ids, stamps = trade_id[start:end], event_us[start:end]
         forgotten = symbols.seen[code].forgets(ids) & (ids >= 0) & (stamps >= horizon_us[code])
         if forgotten.any():
             unproven[code] = int(stamps[forgotten].max()) + 1
-        new = _new_of_symbol(symbols, code, ids, stamps, arrival[start:end], holes)
+        new = _new_of_symbol(symbols, code, ids, stamps, arrival[start:end], met)
         if new is not None:
             mask = np.ones(len(symbol), dtype=bool) if mask is None else mask
             mask[start:end] = new
@@ -49,26 +58,26 @@ def _runs(event_us: Array, trade_id: Array, segments: Array, ends: Array) -> Ite
         yield Interval(*interval) if is_run else None
 
 
-def _extends(symbols: Symbols, code: int, run: Interval, holes: list[tuple[str, Hole]]) -> bool:
+def _extends(symbols: Symbols, code: int, run: Interval, met: Met) -> bool:
     """Note a run of ids above all that were seen of a symbol; False where it is not that."""
     opened = symbols.seen[code].extend(run)
     if opened and not symbols.loose_ids[code]:
-        holes += [(symbols.names[code], hole) for hole in opened]
+        met.opened += [(symbols.names[code], hole) for hole in opened]
     return opened is not None
 
 
 def _new_of_symbol(
-    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, holes: list[tuple[str, Hole]]
+    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, met: Met
 ) -> Array | None:
     """Mask of new rows of one symbol; None if all are new."""
     floor_id = symbols.seen[code].floor_id
     if int(ids.min()) >= floor_id:
-        return _new_exchange_ids(symbols, code, ids, stamps, arrival, holes)
+        return _new_exchange_ids(symbols, code, ids, stamps, arrival, met)
     new = np.ones(len(ids), dtype=bool)
     _note_content_ids(symbols.content_ids[code], ids, stamps, arrival, new)
     exchange = ids >= floor_id
     if exchange.any():
-        part = _new_exchange_ids(symbols, code, ids[exchange], stamps[exchange], arrival[exchange], holes)
+        part = _new_exchange_ids(symbols, code, ids[exchange], stamps[exchange], arrival[exchange], met)
         if part is not None:
             new[exchange] = part
     return None if new.all() else new
@@ -86,11 +95,11 @@ def _note_content_ids(known: dict[int, int], ids: Array, stamps: Array, arrival:
 
 
 def _new_exchange_ids(
-    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, holes: list[tuple[str, Hole]]
+    symbols: Symbols, code: int, ids: Array, stamps: Array, arrival: Array, met: Met
 ) -> Array | None:
     days = stamps // US_PER_DAY
     if (np.diff(ids) > 0).all() and (days[0] == days[-1]):
-        new = _add_runs(symbols, code, ids, stamps, holes)
+        new = _add_runs(symbols, code, ids, stamps, met)
         return None if new.all() else new
     order = np.lexsort((arrival, ids, days))
     first = np.concatenate(([True], (np.diff(ids[order]) != 0) | (np.diff(days[order]) != 0)))
@@ -98,15 +107,20 @@ def _new_exchange_ids(
     new = np.zeros(len(ids), dtype=bool)
     for day in np.unique(days):
         of_day = rows[days[rows] == day]
-        new[of_day] = _add_runs(symbols, code, ids[of_day], stamps[of_day], holes)
+        new[of_day] = _add_runs(symbols, code, ids[of_day], stamps[of_day], met)
     return None if new.all() else new
 
 
 def _add_runs(
-    symbols: Symbols, code: int, ids: Array, stamps: Array, holes: list[tuple[str, Hole]]
+    symbols: Symbols, code: int, ids: Array, stamps: Array, met: Met
 ) -> Array:
     """Note ascending ids of one day."""
-    new, opened = symbols.seen[code].add_run(ids, stamps)
-    if opened and not symbols.loose_ids[code]:
-        holes += [(symbols.names[code], hole) for hole in opened]
+    seen, is_loose = symbols.seen[code], symbols.loose_ids[code]
+    top_id = seen.top_id
+    new, opened = seen.add_run(ids, stamps)
+    if opened and not is_loose:
+        met.opened += [(symbols.names[code], hole) for hole in opened]
+    if top_id is not None and ids[0] < top_id and not is_loose:
+        filling = stamps[new & (ids < top_id)]
+        met.filled += [(code, int(filling.min()), int(filling.max()))] if len(filling) else []
     return new

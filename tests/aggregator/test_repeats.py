@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aggregator.core import segments_of, trade_order
 from aggregator.intervals import MOST_INTERVALS, Hole, Interval, SeenIds
-from aggregator.repeats import new_trades
+from aggregator.repeats import Met, new_trades
 from aggregator.symbols import Symbols
 from common.columns import to_columns
 from common.trades import US_PER_DAY, Trade
@@ -26,7 +26,7 @@ trades = st.builds(
 )  # fmt: skip
 
 
-def feed(symbols: Symbols, batch: list[Trade], holes: list | None = None, horizon_us: int = 0) -> list[Trade]:
+def feed(symbols: Symbols, batch: list[Trade], met: Met | None = None, horizon_us: int = 0) -> list[Trade]:
     """The trades of a batch that are new, as the core asks for them."""
     columns = to_columns(batch, [0] * len(batch))
     symbol = symbols.codes_of(columns.symbols)[columns.symbol]
@@ -34,7 +34,7 @@ def feed(symbols: Symbols, batch: list[Trade], holes: list | None = None, horizo
     code = symbol[order]
     mask, unproven = new_trades(
         symbols, code, columns.event_us[order], columns.trade_id[order], order, segments_of(code),
-        np.full(len(symbols), horizon_us), [] if holes is None else holes,
+        np.full(len(symbols), horizon_us), met or Met(),
     )  # fmt: skip
     assert not unproven or horizon_us
     return [batch[row] for row, new in zip(order, np.ones(len(batch), bool) if mask is None else mask, strict=True) if new]
@@ -123,12 +123,13 @@ def test_ids_that_came_again_on_the_next_day_do_not_hide_a_repeat_of_the_day_bef
 
 
 def test_a_hole_is_told_once_when_it_opens_and_lies_between_the_stamps_around_it():
-    symbols, holes = Symbols(), []
-    feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (5, 6)], holes)
-    feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (10, 13)], holes)
-    assert holes == [("A", Hole(7, 9, DAY_US + 6, DAY_US + 10)), ("A", Hole(11, 12, DAY_US + 10, DAY_US + 13))]
-    feed(symbols, [Trade("A", 8, DAY_US + 8, "1", "1")], holes)
-    assert len(holes) == 2
+    symbols, met = Symbols(), Met()
+    feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (5, 6)], met)
+    feed(symbols, [Trade("A", n, DAY_US + n, "1", "1") for n in (10, 13)], met)
+    assert met.opened == [("A", Hole(7, 9, DAY_US + 6, DAY_US + 10)), ("A", Hole(11, 12, DAY_US + 10, DAY_US + 13))]
+    assert met.filled == []
+    feed(symbols, [Trade("A", 8, DAY_US + 8, "1", "1")], met)
+    assert len(met.opened) == 2 and met.filled == [(0, DAY_US + 8, DAY_US + 8)]
     assert [(hole.first_id, hole.last_id) for hole in symbols.holes(0)] == [(7, 7), (9, 9), (11, 12)]
 
 
@@ -174,7 +175,7 @@ def test_an_id_that_may_be_forgotten_makes_its_time_unproved():
     code = columns.symbol
     for horizon_us, expected in ((0, {0: DAY_US + 10}), (DAY_US + 9, {0: DAY_US + 10}), (DAY_US + 10, {})):
         _, unproven = new_trades(
-            symbols, code, columns.event_us, columns.trade_id, np.arange(2), segments_of(code), np.array([horizon_us]), []
+            symbols, code, columns.event_us, columns.trade_id, np.arange(2), segments_of(code), np.array([horizon_us]), Met()
         )
         assert unproven == expected
 
