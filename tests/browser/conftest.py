@@ -12,7 +12,7 @@ from tests.browser.still import StillHouse, a_still_house
 from tests.processes.house import Instance, an_instance, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ViewportSize
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 _WHY = "no Chromium here: `./gems test --browser` as root installs Debian's, or apt-get install chromium"
 _ARGUMENTS = (
@@ -77,6 +77,15 @@ def still(browser: "Browser") -> Iterator[StillHouse]:
     """A house in which nothing trades, for all tests that compare what is drawn or only change what is looked at."""
     with a_still_house() as house:
         yield house
+
+
+@pytest.fixture(scope="module")
+def page(browser: "Browser", still: StillHouse) -> Iterator["Page"]:
+    """An empty page of the web, for its modules alone."""
+    opened = browser.new_page()
+    opened.goto(f"{still.url}/healthz")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

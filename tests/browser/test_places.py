@@ -1,6 +1,6 @@
 """A moment without a row has its place: the same moment stands at the same place in each chart, and time goes on evenly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from tests.browser.still import StillHouse
 from tests.processes.house import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 Opens = Callable[..., Dashboard]
@@ -23,15 +23,6 @@ _BOTH = """() => {
   const both = window.gems.pairRows().map((row) => row.time).filter((time) => ours.has(time));
   return both.map((time) => [time, window.gems.xOf("candles", time), window.gems.xOf("spread", time)]).filter(([, x]) => x > 0);
 }"""
-
-
-@pytest.fixture(scope="module")
-def page(browser: "Browser", still: StillHouse) -> Iterator["Page"]:
-    """An empty page of the web."""
-    opened = browser.new_page()
-    opened.goto(f"{still.url}/healthz")
-    yield opened
-    opened.close()
 
 
 def run(page: "Page", body: str) -> Any:

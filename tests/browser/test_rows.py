@@ -1,25 +1,13 @@
 """Rows of the dashboard: bounded, sorted, and never told backwards; the module runs in the browser that it is for."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.still import StillHouse
-
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def page(browser: "Browser", still: StillHouse) -> Iterator["Page"]:
-    """An empty page of the web."""
-    opened = browser.new_page()
-    opened.goto(f"{still.url}/healthz")
-    yield opened
-    opened.close()
 
 
 def run(page: "Page", body: str) -> Any:

@@ -48,13 +48,18 @@ def stored_ids(database) -> list[int]:
     return [row[0] for row in rows(database, "SELECT trade_id FROM raw_ticks ORDER BY trade_id")]
 
 
+def enter_commit(redis_client, database, *trades) -> None:
+    """A writer takes these trades, and is held by the test in their COMMIT."""
+    wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
+    send(redis_client, *trades)
+    wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+
+
 def test_ack_happens_only_after_commit(settings, redis_client, database):
     #  XREADGROUP ── COPY ── COMMIT ....held by the test.... ── XACK
     rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
     with a_writer(settings):
-        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
-        send(redis_client, trade(1))
-        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        enter_commit(redis_client, database, trade(1))
         time_to_be_wrong_s = time.monotonic() + 0.1
         while time.monotonic() < time_to_be_wrong_s:
             assert pending(redis_client) == 1
@@ -68,9 +73,7 @@ def test_what_redis_forgets_during_the_commit_is_marked(settings, redis_client, 
     """Nobody else can know: the stream is empty, and nothing is pending."""
     rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
     with a_writer(settings):
-        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
-        send(redis_client, trade(1), trade(2, event_us=NOW_US + 5), trade(3, event_us=NOW_US - US_PER_DAY))
-        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        enter_commit(redis_client, database, trade(1), trade(2, event_us=NOW_US + 5), trade(3, event_us=NOW_US - US_PER_DAY))
         redis_client.flushall()
         rows(database, "SELECT pg_advisory_unlock(42)")
         wait(lambda: len(rows(database, MARKS)) == 2, "marks")
@@ -83,9 +86,7 @@ def test_what_redis_forgets_during_the_commit_is_marked(settings, redis_client, 
 def test_marks_that_fail_are_made_when_the_writer_starts_over(settings, redis_client, database):
     rows(database, BLOCK_COMMIT + "SELECT pg_advisory_lock(42)")
     with a_writer(settings):
-        wait(lambda: last_delivered(redis_client, STREAM) is not None, "group")
-        send(redis_client, trade(1))
-        wait(lambda: rows(database, WAITING) == [(1,)], "writer inside its COMMIT")
+        enter_commit(redis_client, database, trade(1))
         redis_client.flushall()
         rows(database, "ALTER TABLE dirty_ranges RENAME TO away")
         rows(database, "SELECT pg_advisory_unlock(42)")
